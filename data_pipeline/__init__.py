@@ -1,0 +1,1 @@
+"""Logs of behaviour in, ragged batches for training, evaluation and export out."""

