@@ -143,6 +143,11 @@ class Group:
         """Number of action rows: unknown actions (row 0), then one for each action."""
         return 1 + max(1, len(self.actions))
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Group":
+        """Reads what `dataclasses.asdict` made of a group."""
+        return pydantic.TypeAdapter(cls).validate_python(values)
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:

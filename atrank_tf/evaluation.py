@@ -1,0 +1,143 @@
+"""Evaluation: every model scores the same candidates, the metrics are computed once for all."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf import ranking_metrics
+from atrank_tf.models import Ranker
+from atrank_tf.run_directory import RunDirectory
+from data_pipeline.dataset import TimelineData
+
+
+def score_batches(
+    model: Ranker, batches: tf.data.Dataset, progress: str = ""
+) -> dict[str, ranking_metrics.Scored]:
+    """Scores all candidates of a dataset, encoding each history once.
+
+    Args:
+        model: The model.
+        batches: What `TimelineData.batches` returned.
+        progress: What to call the work in a progress line; "" for none.
+
+    Returns:
+        The scored candidates by target group.
+    """
+    score = tf.function(model, input_signature=[batches.element_spec[0]])
+    targets = model.schema.targets
+    parts: dict[str, list[tuple[np.ndarray, ...]]] = {target: [] for target in targets}
+    num_moments = 0
+    start = shown = time.monotonic()
+    for inputs, labels in batches:
+        logits = score(inputs).numpy()
+        users = inputs["user"].numpy()
+        first = 0
+        for target in targets:
+            rows = inputs["candidates"][target].value_rowids().numpy()
+            mine = slice(first, first + len(rows))
+            first += len(rows)
+            parts[target].append(
+                (users[rows], rows + num_moments, labels.numpy()[mine], logits[mine])
+            )
+        num_moments += len(users)
+        now = time.monotonic()
+        if progress and now - shown > 5:
+            shown = now
+            rate = num_moments / (now - start)
+            print(f"{progress}: {num_moments:,} moments, {rate:,.0f}/s", file=sys.stderr)
+    scored = {}
+    for target, arrays in parts.items():
+        columns = zip(*arrays, strict=True) if arrays else ([], [], [], [])
+        joined = [np.concatenate([np.empty(0, np.int64), *column]) for column in columns]
+        labelled = bool(model.schema.group(target).impressions)
+        scored[target] = ranking_metrics.Scored(*joined, labelled=labelled)
+    return scored
+
+
+def evaluate(
+    data_dir: str,
+    model_dir: str,
+    baselines: Sequence[str] = (),
+    split: str = "test",
+    num_negatives: int = 99,
+) -> dict[str, Any]:
+    """Measures trained models on held-out targets and writes `metrics.json`.
+
+    Args:
+        data_dir: Prepared data.
+        model_dir: Run directory of the model; its best checkpoint is measured.
+        baselines: Run directories of models to compare it with on the same candidates.
+        split: "test" or "validation".
+        num_negatives: Negatives of each moment, where targets are not labelled.
+
+    Returns:
+        What it wrote to `model_dir/metrics.json`.
+
+    Raises:
+        UserError: A directory holds no prepared data or no trained model, or a model was
+            trained on other data.
+    """
+    data = TimelineData(data_dir)
+    run = RunDirectory(model_dir)
+    settings = run.settings()
+    results = {}
+    per_user = {}
+    for directory in (model_dir, *baselines):
+        model = RunDirectory(directory).load_best(data.manifest.fingerprint)
+        batches = data.batches(
+            split, num_negatives=num_negatives, max_history=settings["max_history"]
+        )
+        scored = score_batches(model, batches, progress=f"evaluating {directory}")
+        per_user[directory] = {t: ranking_metrics.per_user(s) for t, s in scored.items()}
+        results[directory] = {
+            "model": RunDirectory(directory).settings()["model"],
+            "targets": {t: ranking_metrics.summarize(m) for t, m in per_user[directory].items()},
+        }
+    for directory in baselines:
+        results[directory]["auc_difference"] = {
+            target: ranking_metrics.difference(mine, per_user[directory][target])
+            for target, mine in per_user[model_dir].items()
+        }
+    report = {
+        **results[model_dir],
+        "split": split,
+        "negatives": num_negatives,
+        "baselines": {directory: results[directory] for directory in baselines},
+        "data": {"directory": data_dir, "fingerprint": data.manifest.fingerprint},
+        "seed": settings["seed"],
+        "settings": settings,
+        "training": run.training_cost(),
+    }
+    path = run.path / "metrics.json"
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return report
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """Formats what `evaluate` returned as a Markdown table, one line a target and model."""
+    lines = [
+        "| target | model | AUC (95% interval) | GAUC | HR@10 | NDCG@10 | MRR | users |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for target in report["targets"]:
+        for result in (report, *report["baselines"].values()):
+            summary = result["targets"][target]
+            auc = summary["auc"]
+            cells = [target, result["model"]]
+            if auc is None:
+                cells += ["no targets", "", "", "", "", "0"]
+            else:
+                cells.append(f"{auc['value']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})")
+                cells += [f"{summary[name]['value']:.4f}" for name in ranking_metrics.NAMES[1:]]
+                cells.append(f"{summary['users']:,}")
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

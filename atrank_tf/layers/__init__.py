@@ -1,0 +1,15 @@
+"""Keras layers of ATRank; each works on flat values and knows nothing of files."""
+
+from atrank_tf.layers.attention_block import AttentionBlock
+from atrank_tf.layers.behavior_encoder import BehaviorEncoder
+from atrank_tf.layers.embedding_table import EmbeddingTable
+from atrank_tf.layers.latent_attention import LatentAttention
+from atrank_tf.layers.object_encoder import ObjectEncoder
+
+__all__ = [
+    "AttentionBlock",
+    "BehaviorEncoder",
+    "EmbeddingTable",
+    "LatentAttention",
+    "ObjectEncoder",
+]

@@ -1,0 +1,79 @@
+"""Latent-space attention, followed by a feed-forward network."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from atrank_tf import ragged
+from atrank_tf.layers.latent_attention import LatentAttention
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class AttentionBlock(keras.layers.Layer):
+    """F(concat(C_1 .. C_K)): attention, then feed-forward, each with residual and norm.
+
+        x = LayerNorm(queries + dropout(attention(queries, memory)))
+        y = LayerNorm(x + dropout(relu(x W_1 + b_1) W_2 + b_2))
+
+    The inner width of the feed-forward network is a quarter of `width`, as in ATRank's
+    released code. The block is F_self of the paper when queries and memory are the
+    same behaviours, F_vanilla when the queries are candidates.
+
+    Args:
+        width: Width of queries, memory and result.
+        num_spaces: Number of latent spaces.
+        dropout: Share of the values dropped in training, in [0, 1).
+
+    Example:
+
+    >>> rows = tf.RaggedTensor.from_row_lengths(tf.random.normal([5, 16]), [3, 0, 2])
+    >>> AttentionBlock(width=16, num_spaces=4)(rows, rows).shape
+    TensorShape([3, None, 16])
+    """
+
+    def __init__(
+        self, width: int = 128, num_spaces: int = 8, dropout: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.width = width
+        self.num_spaces = num_spaces
+        self.dropout = dropout
+        self.attention = LatentAttention(width, num_spaces, name="attention")
+        self.attention_norm = keras.layers.LayerNormalization(name="attention_norm")
+        self.inner = keras.layers.Dense(max(1, width // 4), "relu", name="inner")
+        self.outer = keras.layers.Dense(width, name="outer")
+        self.feed_forward_norm = keras.layers.LayerNormalization(name="feed_forward_norm")
+        self.drop = keras.layers.Dropout(dropout, name="drop")
+        self.inner.build((None, width))
+        self.outer.build((None, max(1, width // 4)))
+        self.attention_norm.build((None, width))
+        self.feed_forward_norm.build((None, width))
+        self.built = True
+
+    def call(
+        self, queries: tf.RaggedTensor, memory: tf.RaggedTensor, training: bool = False
+    ) -> tf.RaggedTensor:
+        """Attends from each query to the memory of its row.
+
+        Args:
+            queries: float [batch, (queries), width].
+            memory: float [batch, (tokens), width].
+            training: Whether to drop values.
+
+        Returns:
+            float [batch, (queries), width].
+        """
+        attended = self.drop(self.attention(queries, memory), training=training)
+        x = self.attention_norm(queries.flat_values + attended)
+        y = self.feed_forward_norm(x + self.drop(self.outer(self.inner(x)), training=training))
+        return ragged.like(queries, y)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "num_spaces": self.num_spaces,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,105 @@
+"""F_M(u): from the behaviours of one group to tokens of the overall width."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from atrank_tf import ragged
+from atrank_tf.layers.embedding_table import EmbeddingTable
+from atrank_tf.layers.object_encoder import ObjectEncoder
+from atrank_tf.time_buckets import time_bucket
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class BehaviorEncoder(keras.layers.Layer):
+    """Embeds the behaviours of one group and maps them to the overall width.
+
+        u = emb_g(object) + time_g[bucket(now - time)] + action_g[action]
+        token = F_M_g(u), linear
+
+    A candidate is an object that nothing has been done to yet: it is F_M_g(emb_g(object)).
+
+    Args:
+        objects: The group's object encoder.
+        num_time_buckets: Number of time buckets.
+        units_per_day: How many units of time make a day.
+        behavior_width: Width of the group's behaviour embedding space.
+        width: Overall width of the tokens.
+        l2: Weight of the L2 penalty on the vectors in use.
+
+    Reference:
+        ATRank, "Behavior embedding spaces" and the projection F_M of "latent semantic spaces".
+    """
+
+    def __init__(
+        self,
+        objects: ObjectEncoder,
+        num_time_buckets: int,
+        units_per_day: int,
+        behavior_width: int,
+        width: int,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.objects = objects
+        self.num_time_buckets = num_time_buckets
+        self.units_per_day = units_per_day
+        self.behavior_width = behavior_width
+        self.width = width
+        self.l2 = l2
+        num_actions = objects.group.num_actions
+        self.times = EmbeddingTable(num_time_buckets, behavior_width, l2=l2, name="times")
+        self.actions = EmbeddingTable(num_actions, behavior_width, l2=l2, name="actions")
+        self.project = keras.layers.Dense(width, name="project")
+        self.project.build((None, behavior_width))
+        self.built = True
+
+    def call(
+        self, history: dict[str, tf.RaggedTensor], now: tf.Tensor, training: bool = False
+    ) -> tf.RaggedTensor:
+        """Encodes the group's behaviours.
+
+        Args:
+            history: `object` (object rows), `action` (action rows) and `time`, each
+                int64 [batch, (length)].
+            now: The moment of prediction, int64 [batch].
+            training: Passed on to the tables.
+
+        Returns:
+            Tokens, float [batch, (length), width].
+        """
+        rows = history["object"]
+        gaps = ragged.per_value(rows, now) - history["time"].flat_values
+        buckets = time_bucket(gaps, self.num_time_buckets, self.units_per_day)
+        behaviors = (
+            self.objects(rows.flat_values, training=training)
+            + self.times(buckets, training=training)
+            + self.actions(history["action"].flat_values, training=training)
+        )
+        return ragged.like(rows, self.project(behaviors))
+
+    def candidates(self, objects: tf.RaggedTensor, training: bool = False) -> tf.RaggedTensor:
+        """Encodes candidates: object rows [batch, (length)] to [batch, (length), width]."""
+        return ragged.like(
+            objects, self.project(self.objects(objects.flat_values, training=training))
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "objects": keras.saving.serialize_keras_object(self.objects),
+            "num_time_buckets": self.num_time_buckets,
+            "units_per_day": self.units_per_day,
+            "behavior_width": self.behavior_width,
+            "width": self.width,
+            "l2": self.l2,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "BehaviorEncoder":
+        """Makes the layer, and an object encoder of its own, from `get_config`'s result."""
+        objects = keras.saving.deserialize_keras_object(config["objects"])
+        return cls(**{**config, "objects": objects})

@@ -1,0 +1,134 @@
+"""emb_g: from the object rows of one group to vectors."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.layers.embedding_table import EmbeddingTable
+from atrank_tf.schema import Group, feature_vocabulary
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class ObjectEncoder(keras.layers.Layer):
+    """Embeds objects of one group by their id and their side features.
+
+    The embeddings of the object's features (the mean over its values, for a
+    multi-valued one; zeros for none) are concatenated behind that of its id and go
+    through the group's own linear network: emb_g(o) of the paper.
+
+    Which values an object has is part of the layer, as weights that are not trained:
+    whoever scores names objects alone, and a saved model holds all it needs.
+
+    Args:
+        group: The group, with the sizes that preparation filled in.
+        tables: The embedding table of each vocabulary, shared among the groups.
+        width: Width of the result.
+    """
+
+    def __init__(
+        self, group: Group, tables: dict[str, EmbeddingTable], width: int, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.group = group
+        self.width = width
+        self.tables = {
+            name: tables[name]
+            for name in (group.name, *(feature_vocabulary(f) for f in group.features))
+        }
+        self.embedding_rows = self._lookup_weight("embedding_rows", group.num_objects)
+        self.feature_rows = {
+            f.name: self._lookup_weight(f"{f.name}_rows", max(1, f.num_values))
+            for f in group.features
+        }
+        self.feature_splits = {
+            f.name: self._lookup_weight(f"{f.name}_splits", group.num_objects + 1)
+            for f in group.features
+            if f.multivalued
+        }
+        self.network = keras.layers.Dense(width, name="network")
+        widths = [self.tables[feature_vocabulary(f)].width for f in group.features]
+        self.network.build((None, self.tables[group.name].width + sum(widths)))
+        self.built = True
+
+    def _lookup_weight(self, name: str, size: int) -> keras.Variable:
+        return self.add_weight(
+            name=name, shape=(size,), dtype="int64", initializer="zeros", trainable=False
+        )
+
+    def set_objects(self, objects: dict[str, np.ndarray]) -> None:
+        """Tells the layer which values each object has.
+
+        Args:
+            objects: `embedding_rows`, int64 [num_objects]; for each feature NAME the
+                embedding rows of its values as `NAME_rows`, int64 [num_values]; for a
+                multi-valued one also `NAME_splits`, int64 [num_objects + 1]: object i
+                has the values from splits[i] to before splits[i + 1].
+        """
+        self.embedding_rows.assign(objects["embedding_rows"])
+        for name, rows in self.feature_rows.items():
+            if objects[f"{name}_rows"].size:
+                rows.assign(objects[f"{name}_rows"])
+        for name, splits in self.feature_splits.items():
+            splits.assign(objects[f"{name}_splits"])
+
+    def embedding_row(self, objects: tf.Tensor) -> tf.Tensor:
+        """Returns the row of the id's embedding, int64 [n], of object rows [n]."""
+        return tf.gather(self.embedding_rows.value, objects)
+
+    def call(self, objects: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Embeds objects.
+
+        Args:
+            objects: Object rows, int64 [n].
+            training: Passed on to the tables.
+
+        Returns:
+            float [n, width].
+        """
+        parts = [self.tables[self.group.name](self.embedding_row(objects), training=training)]
+        for feature in self.group.features:
+            table = self.tables[feature_vocabulary(feature)]
+            rows = self.feature_rows[feature.name].value
+            if feature.multivalued:
+                parts.append(self._mean(feature.name, rows, table, objects, training))
+            else:
+                parts.append(table(tf.gather(rows, objects), training=training))
+        return self.network(tf.concat(parts, axis=-1))
+
+    def _mean(
+        self,
+        name: str,
+        rows: tf.Tensor,
+        table: EmbeddingTable,
+        objects: tf.Tensor,
+        training: bool,
+    ) -> tf.Tensor:
+        splits = self.feature_splits[name].value
+        starts = tf.gather(splits, objects)
+        values = tf.ragged.range(starts, tf.gather(splits, objects + 1))
+        vectors = table(tf.gather(rows, values.flat_values), training=training)
+        count = tf.shape(objects)[0]
+        total = tf.math.unsorted_segment_sum(vectors, values.value_rowids(), count)
+        lengths = tf.cast(tf.maximum(values.row_lengths(), tf.ones([], tf.int64)), total.dtype)
+        return total / lengths[:, tf.newaxis]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "group": dataclasses.asdict(self.group),
+            "tables": {name: serialize(table) for name, table in self.tables.items()},
+            "width": self.width,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ObjectEncoder":
+        """Makes the layer, and tables of its own, from what `get_config` returned."""
+        deserialize = keras.saving.deserialize_keras_object
+        group = Group.from_dict(config["group"])
+        tables = {name: deserialize(table) for name, table in config["tables"].items()}
+        return cls(**{**config, "group": group, "tables": tables})

@@ -1,0 +1,37 @@
+"""Losses of flat labels and logits."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class PointwiseLoss(keras.losses.BinaryCrossentropy):
+    """Sigmoid cross-entropy of each candidate: the paper's point-wise loss."""
+
+    def __init__(self, name: str = "pointwise", **kwargs: object) -> None:
+        super().__init__(name=name, **{**kwargs, "from_logits": True})
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class BPRLoss(keras.losses.Loss):
+    """-log sigmoid(positive - negative), averaged over the negatives.
+
+    Expects what `data_pipeline` gives where it samples negatives: flat labels and
+    logits in which each positive stands before its own negatives.
+
+    Reference:
+        Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
+    """
+
+    def __init__(self, name: str = "bpr", **kwargs: object) -> None:
+        super().__init__(name=name, **{**kwargs, "reduction": "sum"})
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of each candidate's share in the mean, float [candidates]."""
+        labels = tf.reshape(y_true, [-1])
+        logits = tf.reshape(y_pred, [-1])
+        owner = tf.cumsum(tf.cast(labels > 0, tf.int32)) - 1
+        positives = tf.gather(tf.boolean_mask(logits, labels > 0), tf.maximum(owner, 0))
+        negative = tf.cast(tf.logical_and(labels <= 0, owner >= 0), logits.dtype)
+        losses = tf.nn.softplus(logits - positives) * negative
+        return losses / tf.maximum(1.0, tf.reduce_sum(negative))

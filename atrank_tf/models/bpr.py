@@ -1,0 +1,93 @@
+"""BPR-MF: matrix factorisation, the paper's first baseline."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf import ragged
+from atrank_tf.layers import EmbeddingTable
+from atrank_tf.models.ranker import Candidates, History, Ranker
+from atrank_tf.schema import Schema
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class BPR(Ranker):
+    """Ranks by the dot product of a user's and an object's factors, plus the object's bias.
+
+    It knows users by their id alone; train it with `BPRLoss`.
+
+    Args:
+        schema: Description of the data.
+        catalog: What is known of each group's objects: `TimelineData.catalog`.
+        width: Number of factors.
+        l2: Weight of the L2 penalty on the factors in use.
+
+    Reference:
+        Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        catalog: dict[str, dict[str, np.ndarray]] | None = None,
+        width: int = 64,
+        l2: float = 0.01,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(schema, **kwargs)
+        self.width = width
+        self.l2 = l2
+        normal = keras.initializers.RandomNormal(stddev=0.1)
+        self.users = EmbeddingTable(schema.num_users, width, normal, l2=l2, name="users")
+        self.objects = {}
+        self.biases = {}
+        self.embedding_rows = {}
+        for target in schema.targets:
+            num_rows = schema.vocabulary(target).num_rows
+            self.objects[target] = EmbeddingTable(
+                num_rows, width, normal, l2=l2, name=f"{target}_factors"
+            )
+            self.biases[target] = EmbeddingTable(
+                num_rows, 1, "zeros", l2=l2, name=f"{target}_bias"
+            )
+            self.embedding_rows[target] = self.add_weight(
+                name=f"{target}_embedding_rows",
+                shape=(schema.group(target).num_objects,),
+                dtype="int64",
+                initializer="zeros",
+                trainable=False,
+            )
+            if catalog:
+                self.embedding_rows[target].assign(catalog[target]["embedding_rows"])
+        self.built = True
+
+    def encode(
+        self,
+        history: History,
+        now: tf.Tensor,
+        user: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Looks up the users' factors, float [batch, width]; the history is not read."""
+        if user is None:
+            user = tf.zeros_like(now)
+        return self.users(user, training=training)
+
+    def score(
+        self, memory: tf.Tensor, candidates: Candidates, now: tf.Tensor, training: bool = False
+    ) -> Candidates:
+        """Scores candidates by the dot product of user and object factors."""
+        logits = {}
+        for target, objects in candidates.items():
+            rows = tf.gather(self.embedding_rows[target].value, objects.flat_values)
+            factors = self.objects[target](rows, training=training)
+            product = tf.reduce_sum(ragged.per_value(objects, memory) * factors, axis=-1)
+            bias = self.biases[target](rows, training=training)[:, 0]
+            logits[target] = ragged.like(objects, tf.cast(product + bias, tf.float32))
+        return logits
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, the catalog left out."""
+        return {**super().get_config(), "width": self.width, "l2": self.l2}

@@ -1,0 +1,96 @@
+"""The two verbs that every model is: encode a history, score candidates."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.schema import Schema
+
+History = dict[str, dict[str, tf.RaggedTensor]]
+Candidates = dict[str, tf.RaggedTensor]
+
+
+class Ranker(keras.Model):
+    """A model that ranks candidates for a user at a moment.
+
+    Subclasses implement `encode` and `score`; training, evaluation and export are
+    written against these two, once for all models. A batch is a dictionary:
+
+    - `user`: user rows, int64 [batch]; 0 for an unknown user.
+    - `now`: the moment of prediction in the schema's time unit, int64 [batch].
+    - `history`: for each group `object`, `action`, `time`: int64 [batch, (length)],
+      behaviours strictly before `now`. A group may be absent.
+    - `candidates`: for each target group, object rows, int64 [batch, (candidates)].
+
+    Calling the model on one gives the logits of all candidates, flat: those of the
+    first target group row after row, then those of the next. Labels from
+    `data_pipeline` are laid out alike, so any Keras loss and metric of flat labels and
+    logits will do.
+
+    Args:
+        schema: Description of the data, with the sizes that preparation filled in.
+        catalog: For each group the arrays of `data_pipeline.Catalog`: what is known of
+            its objects. Left out when a saved model is loaded: its file holds them.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        catalog: dict[str, dict[str, np.ndarray]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.schema = schema
+
+    def encode(
+        self,
+        history: History,
+        now: tf.Tensor,
+        user: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> Any:
+        """Encodes each user's history once, whatever is going to be scored.
+
+        Args:
+            history: Behaviours by group, as in a batch.
+            now: int64 [batch].
+            user: User rows, int64 [batch]; for models that know users by their id.
+            training: Whether this is a training step.
+
+        Returns:
+            The memory: tensors whose first dimension is the batch.
+        """
+        raise NotImplementedError
+
+    def score(
+        self, memory: Any, candidates: Candidates, now: tf.Tensor, training: bool = False
+    ) -> Candidates:
+        """Scores candidates against what `encode` returned.
+
+        Args:
+            memory: What `encode` returned for the batch.
+            candidates: Object rows by group, as in a batch.
+            now: int64 [batch].
+            training: Whether this is a training step.
+
+        Returns:
+            Logits, float32 [batch, (candidates)], by group.
+        """
+        raise NotImplementedError
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> tf.Tensor:
+        """Returns the logits, float32 [all candidates], of a batch."""
+        memory = self.encode(inputs["history"], inputs["now"], inputs["user"], training=training)
+        logits = self.score(memory, inputs["candidates"], inputs["now"], training=training)
+        return tf.concat([logits[target].flat_values for target in self.schema.targets], axis=0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, the catalog left out."""
+        return {**super().get_config(), "schema": self.schema.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Ranker":
+        """Makes the model from what `get_config` returned."""
+        return cls(**{**config, "schema": Schema.from_dict(config["schema"])})

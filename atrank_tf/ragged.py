@@ -1,0 +1,67 @@
+"""Ragged batches: rows of different lengths, held flat and padded only where attention asks for it.
+
+A ragged batch of vectors is a `tf.RaggedTensor` of shape [batch, (length), width]: its
+`flat_values` [total length, width] hold the rows one after the other. Dense layers and
+look-ups work on the flat values and never see padding.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+def like(rows: tf.RaggedTensor, values: tf.Tensor) -> tf.RaggedTensor:
+    """Returns flat `values` [total length, ...] divided into the rows of `rows`."""
+    return tf.RaggedTensor.from_row_splits(values, rows.row_splits, validate=False)
+
+
+def pad(rows: tf.RaggedTensor) -> tf.Tensor:
+    """Returns `rows` [batch, (length), width] padded with zeros: [batch, longest or 1, width]."""
+    lengths = rows.row_lengths()
+    longest = tf.reduce_max(tf.concat([tf.ones([1], lengths.dtype), lengths], axis=0))
+    return rows.to_tensor(shape=[rows.nrows(), longest, rows.flat_values.shape[-1]])
+
+
+def unpad(padded: tf.Tensor, rows: tf.RaggedTensor) -> tf.Tensor:
+    """Returns the flat values [total length, width] of a batch padded like `pad(rows)`."""
+    return tf.RaggedTensor.from_tensor(padded, lengths=rows.row_lengths()).flat_values
+
+
+def per_value(rows: tf.RaggedTensor, row_values: tf.Tensor) -> tf.Tensor:
+    """Repeats a number a row, [batch], for each value of the row: [total length]."""
+    return tf.gather(row_values, rows.value_rowids())
+
+
+def concat_rows(batches: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
+    """Joins ragged batches row by row, as `tf.concat(batches, axis=1)` does.
+
+    The values are moved once, and their gradients once: a permutation of rows, not
+    the general gather that `tf.concat` makes of it.
+
+    Args:
+        batches: Ragged batches [batch, (length), width] of the same batch and width.
+
+    Returns:
+        A ragged batch [batch, (sum of lengths), width].
+    """
+    if len(batches) == 1:
+        return batches[0]
+    lengths = tf.stack([batch.row_lengths() for batch in batches], axis=1)
+    starts = tf.reshape(tf.cumsum(tf.reshape(lengths, [-1]), exclusive=True), tf.shape(lengths))
+    places = tf.concat(
+        [
+            per_value(batch, starts[:, i] - batch.row_starts())
+            + tf.range(tf.shape(batch.flat_values, out_type=tf.int64)[0])
+            for i, batch in enumerate(batches)
+        ],
+        axis=0,
+    )
+    values = _permute(tf.concat([batch.flat_values for batch in batches], axis=0), places)
+    return tf.RaggedTensor.from_row_lengths(values, tf.reduce_sum(lengths, 1), validate=False)
+
+
+@tf.custom_gradient
+def _permute(values: tf.Tensor, places: tf.Tensor) -> tuple[tf.Tensor, object]:
+    """Moves row i of `values` to row `places[i]`."""
+    origins = tf.math.invert_permutation(places)
+    return tf.gather(values, origins), lambda upstream: (tf.gather(upstream, places), None)

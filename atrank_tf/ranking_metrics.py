@@ -1,0 +1,161 @@
+"""Ranking metrics per user, with bootstrap intervals over users."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+NAMES = ("auc", "gauc", "hr@10", "ndcg@10", "mrr")
+_CUTOFF = 10
+_RESAMPLES = 1000
+_RESAMPLES_AT_ONCE = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """Scored candidates of one target group, one entry a candidate.
+
+    Attributes:
+        user: Whose candidate: integers [n].
+        moment: Which moment of prediction, numbered over all users: integers [n].
+        label: 1 for a positive, 0 for a negative: [n].
+        logit: The model's score: float [n].
+        labelled: Whether the candidates were logged with their labels. AUC then compares
+            all of a user's positives with all of his negatives; otherwise those of one moment.
+    """
+
+    user: np.ndarray
+    moment: np.ndarray
+    label: np.ndarray
+    logit: np.ndarray
+    labelled: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PerUser:
+    """Metrics by user: means over the user's positives.
+
+    Attributes:
+        user: The users, ascending: integers [users].
+        positives: Their number of positives that were compared with a negative: [users].
+        means: For each of "auc", "hr@10", "ndcg@10", "mrr" the users' means, float
+            [users]; NaN where a user has no positive that could be compared.
+    """
+
+    user: np.ndarray
+    positives: np.ndarray
+    means: Mapping[str, np.ndarray]
+
+
+def per_user(scored: Scored) -> PerUser:
+    """Computes each user's metrics.
+
+    With `above` negatives scored above a positive and `ties` scored alike, out of n:
+    AUC is 1 - (above + ties / 2) / n, the mean of [positive above negative] with ties one
+    half (the paper's); the positive's rank is 1 + above + ties / 2; it is a hit where
+    that is at most 10, its NDCG then 1 / log2(1 + rank); its reciprocal rank 1 / rank.
+
+    Args:
+        scored: Candidates of one target group.
+
+    Returns:
+        The metrics of every user with at least one positive.
+    """
+    is_positive = scored.label > 0
+    above, ties, count = _negatives_against_positives(scored.moment, scored)
+    rank = np.where(count > 0, 1 + above + ties / 2, np.nan)
+    hit = rank <= _CUTOFF
+    values = {
+        "hr@10": np.where(count > 0, hit, np.nan),
+        "ndcg@10": np.where(count > 0, hit / np.log2(1 + rank), np.nan),
+        "mrr": 1 / rank,
+    }
+    if scored.labelled:
+        above, ties, count = _negatives_against_positives(scored.user, scored)
+    with np.errstate(invalid="ignore"):
+        values["auc"] = np.where(count > 0, 1 - (above + ties / 2) / np.maximum(count, 1), np.nan)
+
+    users, place = np.unique(scored.user[is_positive], return_inverse=True)
+    means = {}
+    for name, value in values.items():
+        valid = ~np.isnan(value)
+        total = np.bincount(place[valid], value[valid], len(users))
+        number = np.bincount(place[valid], minlength=len(users))
+        means[name] = np.where(number > 0, total / np.maximum(number, 1), np.nan)
+    positives = np.bincount(place[~np.isnan(values["auc"])], minlength=len(users))
+    return PerUser(users, positives, means)
+
+
+def summarize(metrics: PerUser, seed: int = 0) -> dict[str, object]:
+    """Averages over users, with 95% bootstrap intervals over users.
+
+    "auc", "hr@10", "ndcg@10" and "mrr" weigh every user alike; "gauc" is the AUC weighted
+    by the user's number of positives.
+
+    Args:
+        metrics: What `per_user` returned.
+        seed: Of the resampling.
+
+    Returns:
+        "users" and "positives" (counts), and for each metric a dictionary of "value",
+        "low" and "high"; None in their place where no user could be measured.
+    """
+    summary: dict[str, object] = {
+        "users": int((metrics.positives > 0).sum()),
+        "positives": int(metrics.positives.sum()),
+    }
+    for name in NAMES:
+        means = metrics.means["auc" if name == "gauc" else name]
+        weights = metrics.positives if name == "gauc" else np.ones(len(means))
+        summary[name] = _mean_with_interval(means, weights, seed)
+    return summary
+
+
+def difference(first: PerUser, second: PerUser, seed: int = 0) -> dict[str, float] | None:
+    """Returns the mean AUC difference, first less second, over the users both measured.
+
+    Args:
+        first: Metrics of one model.
+        second: Metrics of another on the same candidates.
+        seed: Of the resampling.
+
+    Returns:
+        "value", "low" and "high": the paired difference and its 95% bootstrap interval.
+    """
+    _, i, j = np.intersect1d(first.user, second.user, return_indices=True)
+    change = first.means["auc"][i] - second.means["auc"][j]
+    return _mean_with_interval(change, np.ones(len(change)), seed)
+
+
+def _negatives_against_positives(
+    lists: np.ndarray, scored: Scored
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each positive: negatives of its list scored above it, alike, and in all."""
+    is_positive = scored.label > 0
+    levels, level = np.unique(scored.logit, return_inverse=True)
+    _, number = np.unique(lists, return_inverse=True)
+    key = number.astype(np.int64) * len(levels) + level
+    negatives = np.sort(key[~is_positive])
+    mine = key[is_positive]
+    first = number[is_positive].astype(np.int64) * len(levels)
+    start, end = np.searchsorted(negatives, first), np.searchsorted(negatives, first + len(levels))
+    below, up_to = np.searchsorted(negatives, mine), np.searchsorted(negatives, mine, "right")
+    return end - up_to, up_to - below, end - start
+
+
+def _mean_with_interval(
+    values: np.ndarray, weights: np.ndarray, seed: int
+) -> dict[str, float] | None:
+    valid = ~np.isnan(values) & (weights > 0)
+    values, weights = values[valid], weights[valid].astype(np.float64)
+    if not len(values):
+        return None
+    generator = np.random.default_rng(seed)
+    means = []
+    for _ in range(_RESAMPLES // _RESAMPLES_AT_ONCE):
+        shape = (_RESAMPLES_AT_ONCE, len(values))
+        chosen = generator.integers(0, len(values), shape)
+        means.append((values * weights)[chosen].sum(1) / weights[chosen].sum(1))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    value = float((values * weights).sum() / weights.sum())
+    return {"value": value, "low": float(low), "high": float(high)}

@@ -1,0 +1,149 @@
+"""A run directory: what one training run writes, and what reads it afterwards.
+
+    settings.json        the model and its settings, the data's fingerprint
+    state.json           where training stands: epochs done, the best one, seconds
+    objects/             the known objects of each group, for export
+    checkpoints/         best.keras, and last-EPOCH.keras, which training resumes from
+    tensorboard/         curves
+    metrics.json         written by evaluation
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from atrank_tf.errors import UserError
+from atrank_tf.models import Ranker
+
+
+class RunDirectory:
+    """Reads and writes a run directory; every file is replaced as a whole or not at all.
+
+    Args:
+        path: The directory. It need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._checkpoints = self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Directory of the TensorBoard logs."""
+        return self.path / "tensorboard"
+
+    @property
+    def objects(self) -> Path:
+        """Directory of the tables of known objects, copied from the data."""
+        return self.path / "objects"
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the settings of the run.
+
+        Raises:
+            UserError: Nothing was trained here.
+        """
+        path = self.path / "settings.json"
+        if not path.exists():
+            raise UserError(f"{self.path}: holds no trained model (no settings.json there)")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def begin(
+        self, settings: dict[str, Any], fingerprint: str, objects: Path
+    ) -> dict[str, Any] | None:
+        """Starts a run, or goes on with the one that is there.
+
+        Args:
+            settings: Settings of the run.
+            fingerprint: The data's.
+            objects: The data's tables of known objects; the run keeps a copy.
+
+        Returns:
+            Where training stands, as `save` was told; None at the beginning.
+
+        Raises:
+            UserError: The directory holds a run with other settings or data.
+        """
+        wanted = {**settings, "data_fingerprint": fingerprint}
+        if not (self.path / "settings.json").exists():
+            self._checkpoints.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(objects, self.objects, dirs_exist_ok=True)
+            self._write("settings.json", wanted)
+            return None
+        found = self.settings()
+        for name in sorted({*wanted, *found} - {"epochs", "patience", "data_dir"}):
+            if wanted.get(name) != found.get(name):
+                raise UserError(
+                    f"{self.path}: holds a run with {name}={found.get(name)!r}, not "
+                    f"{wanted.get(name)!r}; choose another --model_dir, or go on with its settings"
+                )
+        self._write("settings.json", wanted)
+        return self._read_state()
+
+    def save(self, model: Ranker, state: dict[str, Any], is_best: bool) -> None:
+        """Saves the model after an epoch, so that training can resume right there.
+
+        Args:
+            model: The model, its optimizer state included.
+            state: JSON values; `state["epoch"]` counts the epochs done.
+            is_best: Whether it is the best model so far.
+        """
+        last = f"last-{state['epoch']}.keras"
+        for name in [last, "best.keras"] if is_best else [last]:
+            partial = self._checkpoints / f"partial-{name}"
+            model.save(partial)
+            os.replace(partial, self._checkpoints / name)
+        self._write("state.json", state)
+        for old in self._checkpoints.glob("last-*.keras"):
+            if old.name != last:
+                old.unlink()
+
+    def load_last(self) -> Ranker:
+        """Loads the model that `save` was given last, with its optimizer state."""
+        state = self._read_state()
+        assert state is not None
+        return keras.models.load_model(self._checkpoints / f"last-{state['epoch']}.keras")
+
+    def load_best(self, fingerprint: str | None = None) -> Ranker:
+        """Loads the best model.
+
+        Args:
+            fingerprint: The fingerprint of the data that it is to be used with, if any.
+
+        Raises:
+            UserError: There is no checkpoint yet, or it was trained on other data.
+        """
+        found = self.settings()["data_fingerprint"]
+        if fingerprint is not None and fingerprint != found:
+            raise UserError(
+                f"{self.path}: was trained on data with fingerprint {found[:12]}, "
+                f"not on this data ({fingerprint[:12]})"
+            )
+        path = self._checkpoints / "best.keras"
+        if not path.exists():
+            raise UserError(f"{self.path}: holds no checkpoint yet (no {path})")
+        return keras.models.load_model(path)
+
+    def training_cost(self) -> dict[str, Any]:
+        """Returns what training took: epochs, seconds, and targets a second."""
+        state = self._read_state() or {}
+        seconds, targets = state.get("seconds", 0.0), state.get("targets_seen", 0)
+        return {
+            "epochs": state.get("epoch", 0),
+            "best_epoch": state.get("best_epoch", 0),
+            "seconds": seconds,
+            "targets_per_second": targets / seconds if seconds else 0.0,
+        }
+
+    def _read_state(self) -> dict[str, Any] | None:
+        path = self.path / "state.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def _write(self, name: str, values: dict[str, Any]) -> None:
+        partial = self.path / f"{name}.partial"
+        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, self.path / name)

@@ -1,0 +1,226 @@
+"""Training: epochs of `fit`, each followed by validation and a checkpoint."""
+
+import dataclasses
+import sys
+import time
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from atrank_tf import ranking_metrics
+from atrank_tf.errors import UserError
+from atrank_tf.evaluation import score_batches
+from atrank_tf.losses import BPRLoss, PointwiseLoss
+from atrank_tf.metrics import TargetCount
+from atrank_tf.models import BPR, ATRank, Popularity, Ranker
+from atrank_tf.optimizers import LazyAdam
+from atrank_tf.run_directory import RunDirectory
+from data_pipeline.dataset import TimelineData
+
+MODELS: dict[str, type[Ranker]] = {"atrank": ATRank, "bpr": BPR, "popularity": Popularity}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of a training run.
+
+    Attributes:
+        model: A key of `MODELS`.
+        model_settings: Arguments of its constructor that differ from the defaults.
+        epochs: Epochs at most.
+        patience: Epochs without a better validation AUC after which training stops.
+        learning_rate: Of LazyAdam.
+        clip_norm: Bound on the global norm of the gradients.
+        token_budget: Behaviours and candidates in a batch, about.
+        max_history: Newest behaviours of each group that a history keeps.
+        max_moments: Moments of each user in an epoch, chosen at random; 0 for all.
+        num_negatives: Negatives of each positive.
+        seed: Of initial weights, dropout, order and negatives.
+    """
+
+    model: str = "atrank"
+    model_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    epochs: int = 10
+    patience: int = 2
+    learning_rate: float = 0.001
+    clip_norm: float = 5.0
+    token_budget: int = 8192
+    max_history: int = 100
+    max_moments: int = 0
+    num_negatives: int = 1
+    seed: int = 1
+
+
+def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
+    """Trains a model, or goes on where an interrupted run stood.
+
+    After each epoch it measures AUC on the validation targets and saves the model. A run
+    that is started again with the same settings goes on after the last epoch it saved,
+    and ends with the weights that it would have had without the interruption.
+
+    Args:
+        data_dir: Prepared data.
+        model_dir: Run directory; see `RunDirectory` for what is in it.
+        settings: Settings of the run.
+
+    Returns:
+        Where training ended: `epoch`, `best_epoch`, `best_auc`, `seconds` and more.
+
+    Raises:
+        UserError: A setting is out of range, there is no prepared data or no training
+            target in it, or `model_dir` holds a run with other settings.
+    """
+    _check(settings)
+    data = TimelineData(data_dir)
+    if not sum(data.manifest.targets["train"].values()):
+        raise UserError(f"{data_dir}: no target lies in the training period")
+    run = RunDirectory(model_dir)
+    state = run.begin(
+        {**dataclasses.asdict(settings), "data_dir": str(data_dir)},
+        data.manifest.fingerprint,
+        data.directory / "objects",
+    )
+    if state is None:
+        keras.utils.set_random_seed(settings.seed)
+        model = _new_model(data, settings)
+        state = {"epoch": 0, "best_epoch": 0, "best_auc": 0.0, "seconds": 0.0, "targets_seen": 0}
+    else:
+        model = run.load_last()
+        print(f"resuming {model_dir} after epoch {state['epoch']}", file=sys.stderr)
+    if not model.trainable_weights:
+        run.save(model, {**state, "best_auc": _validation_auc(model, data, settings)}, is_best=True)
+        return state
+    writer = tf.summary.create_file_writer(str(run.tensorboard))
+    progress = _Progress(settings, _count_batches(data, settings))
+    while state["epoch"] < settings.epochs and not _is_over(state, settings):
+        state = _run_epoch(model, data, run, settings, state, progress, writer)
+    return state
+
+
+def _run_epoch(
+    model: Ranker,
+    data: TimelineData,
+    run: RunDirectory,
+    settings: Settings,
+    state: dict[str, Any],
+    progress: "_Progress",
+    writer: tf.summary.SummaryWriter,
+) -> dict[str, Any]:
+    start = time.monotonic()
+    progress.epoch = state["epoch"]
+    batches = _batches(data, settings, state["epoch"])
+    logs = model.fit(batches, verbose=0, shuffle=False, callbacks=[progress]).history
+    seconds = time.monotonic() - start
+    targets = int(logs["targets"][-1])
+    auc = _validation_auc(model, data, settings)
+    is_best = auc is None or auc > state["best_auc"]
+    epoch = state["epoch"] + 1
+    with writer.as_default(step=epoch):
+        tf.summary.scalar("train/loss", logs["loss"][-1])
+        tf.summary.scalar("train/targets_per_second", targets / seconds)
+        if auc is not None:
+            tf.summary.scalar("validation/auc", auc)
+    writer.flush()
+    shown = "no validation targets" if auc is None else f"validation AUC {auc:.4f}"
+    print(
+        f"epoch {epoch}/{settings.epochs}: loss {logs['loss'][-1]:.4f}, {shown}"
+        f"{' (best)' if is_best else ''}, {seconds:.0f} s, {targets / seconds:,.0f} targets/s",
+        file=sys.stderr,
+    )
+    state = {
+        "epoch": epoch,
+        "best_epoch": epoch if is_best else state["best_epoch"],
+        "best_auc": auc if is_best else state["best_auc"],
+        "seconds": state["seconds"] + seconds,
+        "targets_seen": state["targets_seen"] + targets,
+    }
+    run.save(model, state, is_best)
+    return state
+
+
+def _new_model(data: TimelineData, settings: Settings) -> Ranker:
+    try:
+        model = MODELS[settings.model](data.schema, data.catalog, **settings.model_settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model {settings.model!r}: {error}") from error
+    model.compile(
+        optimizer=LazyAdam(settings.learning_rate, clip_norm=settings.clip_norm),
+        loss=BPRLoss() if settings.model == "bpr" else PointwiseLoss(),
+        metrics=[TargetCount()],
+    )
+    return model
+
+
+def _check(settings: Settings) -> None:
+    if settings.model not in MODELS:
+        raise UserError(f"model {settings.model!r}: expected one of {', '.join(MODELS)}")
+    for name in ("epochs", "patience", "token_budget", "max_history", "num_negatives"):
+        if getattr(settings, name) < 1:
+            raise UserError(f"{name} is {getattr(settings, name)}: expected 1 or more")
+    if settings.max_moments < 0:
+        raise UserError(f"max_moments is {settings.max_moments}: expected 0 (all) or more")
+    if not settings.learning_rate > 0 or not settings.clip_norm > 0:
+        raise UserError("learning_rate and clip_norm: expected more than 0")
+
+
+def _batches(data: TimelineData, settings: Settings, epoch: int) -> tf.data.Dataset:
+    return data.batches(
+        "train",
+        num_negatives=settings.num_negatives,
+        max_history=settings.max_history,
+        token_budget=settings.token_budget,
+        max_moments=settings.max_moments or None,
+        seed=settings.seed,
+        epoch=epoch,
+    )
+
+
+def _count_batches(data: TimelineData, settings: Settings) -> int:
+    return int(_batches(data, settings, 0).reduce(0, lambda count, _: count + 1).numpy())
+
+
+def _validation_auc(model: Ranker, data: TimelineData, settings: Settings) -> float | None:
+    """Mean AUC of users, over all target groups; None without validation targets."""
+    batches = data.batches("validation", max_history=settings.max_history, max_moments=2)
+    users = [ranking_metrics.per_user(scored) for scored in score_batches(model, batches).values()]
+    values = [value for user in users for value in user.means["auc"] if value == value]
+    return float(sum(values) / len(values)) if values else None
+
+
+def _is_over(state: dict[str, Any], settings: Settings) -> bool:
+    return state["epoch"] - state["best_epoch"] >= settings.patience
+
+
+class _Progress(keras.callbacks.Callback):
+    """Prints, every few seconds, how far training is, how fast, and how long it will take."""
+
+    _SECONDS = 5.0
+
+    def __init__(self, settings: Settings, num_batches: int) -> None:
+        super().__init__()
+        self.epoch = 0
+        self._settings = settings
+        self._num_batches = num_batches
+        self._start = time.monotonic()
+        self._shown = self._start
+        self._batches_seen = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch_start = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._batches_seen += 1
+        now = time.monotonic()
+        if now - self._shown < self._SECONDS or logs is None:
+            return
+        self._shown = now
+        left = self._num_batches * (self._settings.epochs - self.epoch) - batch - 1
+        eta = max(0, round(left * (now - self._start) / self._batches_seen))
+        print(
+            f"epoch {self.epoch + 1}/{self._settings.epochs}: "
+            f"{batch + 1:,} of about {self._num_batches:,} batches, loss {logs['loss']:.4f}, "
+            f"{logs['targets'] / (now - self._epoch_start):,.0f} targets/s, "
+            f"at most {eta // 60}:{eta % 60:02d} left",
+            file=sys.stderr,
+        )

@@ -1,0 +1,49 @@
+"""What is known of the objects of each group, as arrays by object row."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from atrank_tf.schema import Group, Schema
+
+Catalog = dict[str, dict[str, np.ndarray]]
+
+
+def load_catalog(directory: str | Path, schema: Schema) -> Catalog:
+    """Reads the tables of objects that `prepare` wrote.
+
+    Args:
+        directory: Where `prepare` wrote them.
+        schema: The schema saved there.
+
+    Returns:
+        For each group, by object row (the rows of unknown objects come first):
+        `embedding_rows`, int64 [num_objects]: row of the id's embedding;
+        `train_counts`, int64 [num_objects]: training events of the object;
+        for each feature NAME `NAME_rows`, int64 [num_values]: embedding rows of its
+        values; and for a multi-valued one `NAME_splits`, int64 [num_objects + 1]:
+        object i has the values from splits[i] to before splits[i + 1].
+    """
+    return {group.name: _load_group(Path(directory), group) for group in schema.groups}
+
+
+def _load_group(directory: Path, group: Group) -> dict[str, np.ndarray]:
+    table = pq.read_table(directory / "objects" / f"{group.name}.parquet")
+    unknown = np.zeros(group.num_oov, np.int64)
+    objects = {
+        "embedding_rows": np.concatenate(
+            [np.arange(group.num_oov), table["embedding_row"].to_numpy()]
+        ),
+        "train_counts": np.concatenate([unknown, table["train_count"].to_numpy()]),
+    }
+    for feature in group.features:
+        column = table[f"feature:{feature.name}"].combine_chunks()
+        if feature.multivalued:
+            lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+            splits = np.concatenate([[0], unknown, np.cumsum(lengths)])
+            objects[f"{feature.name}_splits"] = splits.astype(np.int64)
+            objects[f"{feature.name}_rows"] = column.flatten().to_numpy()
+        else:
+            objects[f"{feature.name}_rows"] = np.concatenate([unknown, column.to_numpy()])
+    return objects

@@ -1,0 +1,125 @@
+"""`TimelineData`: prepared data, and the tf.data pipelines that read it."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from atrank_tf.errors import UserError
+from atrank_tf.schema import Schema
+from data_pipeline.catalog import load_catalog
+from data_pipeline.examples import Cut, find_moments, make_batch, num_batches, parse_timelines
+from data_pipeline.manifest import Manifest
+
+SPLITS = ("train", "validation", "test")
+
+# Users whose timelines are cut into batches together: enough to fill batches of like
+# length, few enough to hold in memory with histories of tens of thousands of events.
+_CHUNK_USERS = 256
+
+
+class TimelineData:
+    """What `prepare` wrote, opened for training, evaluation and export.
+
+    Args:
+        directory: The output directory of `prepare`.
+
+    Attributes:
+        directory: That directory.
+        schema: Its schema, sizes filled in.
+        manifest: What it holds: users, events, targets, shards, fingerprint.
+        catalog: What is known of each group's objects, for the model's constructor.
+
+    Raises:
+        UserError: The directory holds no prepared data, or only part of it.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+        self.manifest = Manifest.load(self.directory)
+        self.schema = Schema.load(self.directory)
+        self.catalog = load_catalog(self.directory, self.schema)
+
+    def batches(
+        self,
+        split: str,
+        num_negatives: int | None = None,
+        max_history: int = 100,
+        token_budget: int = 8192,
+        max_moments: int | None = None,
+        seed: int = 0,
+        epoch: int | None = None,
+    ) -> tf.data.Dataset:
+        """Returns batches of (inputs, labels), as `atrank_tf.Ranker` takes them.
+
+        An example is a user at a moment at which he had targets. The history is encoded
+        once for all of them: the targets of that moment, and negatives drawn uniformly
+        from the objects that the user never touched. Where targets are labelled, the
+        labelled ones are the candidates and nothing is drawn.
+
+        Args:
+            split: "train", "validation" or "test". Training batches come shuffled, with
+                fresh negatives each time the dataset is iterated; the others always
+                the same, whatever the model.
+            num_negatives: For "train" negatives of each positive (default 1), otherwise
+                of each moment (default 99).
+            max_history: Newest behaviours of each group that a history keeps.
+            token_budget: Behaviours and candidates in a batch, about. Histories of like
+                length share a batch.
+            max_moments: Moments that a user contributes to an epoch, chosen at random;
+                None for all.
+            seed: Same seed, same batches.
+            epoch: Which epoch of the seed to give; None to give one after the other, a
+                new one at each iteration.
+
+        Returns:
+            A finite dataset, one epoch long.
+        """
+        if split not in SPLITS:
+            raise UserError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+        if num_negatives is None:
+            num_negatives = 1 if split == "train" else 99
+        cut = Cut(split, num_negatives, max_history, token_budget, max_moments)
+        if split == "train" and epoch is None:
+            seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+        else:
+            seeds = tf.data.Dataset.from_tensors(tf.constant(epoch or 0, tf.int64))
+        return seeds.flat_map(lambda draw: self._epoch(cut, tf.stack([seed, draw]))).prefetch(4)
+
+    def _epoch(self, cut: Cut, seed: tf.Tensor) -> tf.data.Dataset:
+        """One pass over the shards; `seed` is int64 [2]."""
+        is_training = cut.split == "train"
+        names = [str(self.directory / shard.file) for shard in self.manifest.shards]
+        files = tf.data.Dataset.from_tensor_slices(names)
+        if is_training:
+            files = files.shuffle(len(names), _scalar(seed, 1), reshuffle_each_iteration=False)
+        records = files.interleave(
+            tf.data.TFRecordDataset, cycle_length=8, num_parallel_calls=2, deterministic=True
+        )
+        if is_training:
+            records = records.shuffle(
+                8 * _CHUNK_USERS, _scalar(seed, 2), reshuffle_each_iteration=False
+            )
+        chunks = records.batch(_CHUNK_USERS).enumerate()
+
+        def chunk_batches(number: tf.Tensor, timelines: tf.Tensor) -> tf.data.Dataset:
+            base = tf.stack([_scalar(seed, 3), number * (1 << 32)])
+            chunk = find_moments(parse_timelines(timelines, self.schema), self.schema, cut, base)
+            indices = tf.range(tf.cast(num_batches(chunk), tf.int64))
+            if is_training:
+                indices = tf.random.experimental.stateless_shuffle(indices, base + 2)
+            return tf.data.Dataset.from_tensor_slices(indices).map(
+                lambda index: make_batch(
+                    chunk, index, self.schema, cut, base + tf.stack([4 + index, tf.zeros_like(index)])
+                ),
+                num_parallel_calls=2,
+                deterministic=True,
+            )
+
+        return chunks.flat_map(chunk_batches)
+
+
+def _scalar(seed: tf.Tensor, salt: int) -> tf.Tensor:
+    """One number drawn from a seed of two, different for each salt."""
+    return tf.random.stateless_uniform(
+        [], tf.stack([seed[0] + salt, seed[1]]), 0, 1 << 31, tf.int64
+    )

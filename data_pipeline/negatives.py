@@ -1,0 +1,58 @@
+"""Negatives: objects drawn uniformly from those that a user never touched."""
+
+import tensorflow as tf
+
+# Room for an object row in a key that also holds a user's place in the chunk.
+_OBJECT_BITS = 40
+
+
+def distinct_objects(objects: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Returns each row's distinct values, sorted: int64 [rows, (values)] to the same."""
+    keys = tf.bitwise.left_shift(objects.value_rowids(), _OBJECT_BITS) + objects.flat_values
+    keys = tf.sort(keys)
+    is_new = tf.concat([tf.ones_like(keys[:1], tf.bool), keys[1:] != keys[:-1]], axis=0)
+    keys = tf.boolean_mask(keys, is_new)
+    return tf.RaggedTensor.from_value_rowids(
+        tf.bitwise.bitwise_and(keys, (1 << _OBJECT_BITS) - 1),
+        tf.bitwise.right_shift(keys, _OBJECT_BITS),
+        nrows=objects.nrows(),
+        validate=False,
+    )
+
+
+def num_untouched(touched: tf.RaggedTensor, pool: int) -> tf.Tensor:
+    """Returns how many objects of [0, pool) each row has not touched: int64 [rows]."""
+    return pool - touched.row_lengths()
+
+
+def sample_untouched(
+    touched: tf.RaggedTensor, pool: int, rows: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    """Draws objects that a row has not touched, each equally likely.
+
+    Exact and without rejection: it draws the r-th untouched object. With the touched
+    objects s_0 < s_1 < ..., that is r + k, where k counts the j with s_j - j <= r.
+
+    Args:
+        touched: The distinct objects of each row, sorted, all in [0, pool):
+            int64 [rows, (objects)].
+        pool: Number of objects to draw from.
+        rows: For whom to draw, one object each: int64 [n], indices into `touched`.
+            Each must have an untouched object left.
+        seed: Two integers; the same seed draws the same objects.
+
+    Returns:
+        Objects in [0, pool), int64 [n].
+    """
+    untouched = tf.gather(num_untouched(touched, pool), rows)
+    draws = tf.random.stateless_uniform(
+        tf.shape(rows), seed, minval=0, maxval=tf.int64.max, dtype=tf.int64
+    )
+    ranks = draws % tf.maximum(untouched, 1)
+    row_ids = touched.value_rowids()
+    starts = touched.row_starts()
+    places = tf.range(tf.shape(row_ids, out_type=tf.int64)[0]) - tf.gather(starts, row_ids)
+    bounds = tf.bitwise.left_shift(row_ids, _OBJECT_BITS) + touched.flat_values - places
+    keys = tf.bitwise.left_shift(rows, _OBJECT_BITS) + ranks
+    before = tf.searchsorted(bounds, keys, side="right", out_type=tf.int64)
+    return ranks + before - tf.gather(starts, rows)
