@@ -1,0 +1,39 @@
+"""A line on stderr, every few seconds, for work that takes more than that."""
+
+import sys
+import time
+
+
+class Progress:
+    """Says how far some work is, how fast it goes, and how long it will take.
+
+    Args:
+        what: What is being done.
+        unit: What is counted, in the plural.
+        total: How many there are, about; None where that is not known.
+        seconds: Time between two lines.
+    """
+
+    def __init__(
+        self, what: str, unit: str, total: int | None = None, seconds: float = 5.0
+    ) -> None:
+        self._what = what
+        self._unit = unit
+        self._total = total
+        self._seconds = seconds
+        self._done = 0
+        self._start = self._shown = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        """Counts `count` more as done, and prints a line when it is time to."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._shown < self._seconds:
+            return
+        self._shown = now
+        rate = self._done / (now - self._start)
+        line = f"{self._what}: {self._done:,} {self._unit}, {rate:,.0f}/s"
+        if self._total and self._total > self._done:
+            left = round((self._total - self._done) / rate)
+            line += f", about {left // 60}:{left % 60:02d} left"
+        print(line, file=sys.stderr, flush=True)

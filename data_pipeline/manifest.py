@@ -1,0 +1,101 @@
+"""The manifest: what a directory of prepared data holds."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pydantic
+
+from atrank_tf.errors import UserError
+
+FILE_NAME = "manifest.json"
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A file of timelines: its path in the directory, and what it must hold."""
+
+    file: str
+    users: int
+    events: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a directory of prepared data holds.
+
+    Attributes:
+        format: Version of the layout.
+        fingerprint: SHA-256 of the data itself. It does not depend on how the rows of the
+            logs were ordered or spread over files.
+        users: Number of users.
+        events: Events by group.
+        rejected: Rows that were left out, by reason.
+        time_range: Time of the first and the last event.
+        targets: Number of targets by split and group.
+        shards: The files of timelines.
+    """
+
+    format: int
+    fingerprint: str
+    users: int
+    events: Mapping[str, int]
+    rejected: Mapping[str, int]
+    time_range: tuple[int, int]
+    targets: Mapping[str, Mapping[str, int]]
+    shards: tuple[Shard, ...]
+
+    def save(self, directory: str | Path) -> None:
+        """Writes `manifest.json` in `directory`."""
+        text = json.dumps(dataclasses.asdict(self), indent=2)
+        (Path(directory) / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: str | Path) -> "Manifest":
+        """Reads the manifest and checks that every shard is there, in its size.
+
+        Raises:
+            UserError: There is no prepared data in `directory`, or only part of it.
+        """
+        path = Path(directory) / FILE_NAME
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            manifest = pydantic.TypeAdapter(cls).validate_python(values)
+        except OSError as error:
+            raise UserError(f"{directory}: holds no prepared data (no {FILE_NAME})") from error
+        except ValueError as error:
+            raise UserError(f"{path}: is no manifest of prepared data") from error
+        if manifest.format != FORMAT:
+            raise UserError(f"{path}: format {manifest.format}, expected {FORMAT}: prepare it anew")
+        for shard in manifest.shards:
+            file = Path(directory) / shard.file
+            size = file.stat().st_size if file.exists() else 0
+            if size != shard.bytes:
+                raise UserError(f"{file}: has {size:,} bytes, expected {shard.bytes:,}")
+        return manifest
+
+    def verify(self, directory: str | Path) -> None:
+        """Reads every shard and compares its checksum.
+
+        Raises:
+            UserError: A shard is not what was written.
+        """
+        for shard in self.shards:
+            file = Path(directory) / shard.file
+            if sha256(file) != shard.sha256:
+                raise UserError(f"{file}: checksum differs from the manifest's")
+
+
+def sha256(*files: Path) -> str:
+    """Returns the SHA-256 of the contents of files, one after the other."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

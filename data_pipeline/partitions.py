@@ -1,0 +1,68 @@
+"""Events on disk, divided by user, so that a user's events can be gathered in bounded memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+Columns = dict[str, np.ndarray]
+
+
+class Partitions:
+    """Files of events; all events of a user are in one of them.
+
+    Args:
+        directory: Where the files are written.
+        count: How many there are.
+    """
+
+    def __init__(self, directory: Path, count: int) -> None:
+        self._files = [directory / f"partition-{i}.arrow" for i in range(count)]
+        self._writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+
+    def __enter__(self) -> "Partitions":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+    def add(self, columns: Columns) -> None:
+        """Appends events.
+
+        Args:
+            columns: Arrays of one length; `user` decides on the partition.
+        """
+        place = pd.util.hash_array(columns["user"]) % np.uint64(len(self._files))
+        order = np.argsort(place, kind="stable")
+        bounds = np.searchsorted(place[order], np.arange(len(self._files) + 1, dtype=np.uint64))
+        table = pa.table(columns).take(order)
+        for i, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+            if start < end:
+                self._writer(i, table.schema).write_table(table.slice(start, end - start))
+
+    def __iter__(self) -> Iterator[Columns]:
+        """Reads the partitions that hold anything, one after the other."""
+        for file in self._files:
+            if file.exists():
+                with pa.ipc.open_stream(str(file)) as reader:
+                    table = reader.read_all()
+                yield {
+                    name: table[name].to_pandas().to_numpy(object)
+                    if pa.types.is_string(table[name].type)
+                    else table[name].to_numpy()
+                    for name in table.column_names
+                }
+
+    def _writer(self, i: int, schema: pa.Schema) -> pa.ipc.RecordBatchStreamWriter:
+        if i not in self._writers:
+            self._writers[i] = pa.ipc.new_stream(str(self._files[i]), schema)
+        return self._writers[i]

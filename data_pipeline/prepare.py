@@ -1,0 +1,306 @@
+r"""Prepares logs of behaviour: checks them, numbers their objects, writes timelines.
+
+Data sets that the package knows need no schema:
+    python -m data_pipeline.prepare --recipe=completejourney --output_dir=data/journey
+    python -m data_pipeline.prepare --recipe=movielens --input_dir=ml-1m --output_dir=data/ml-1m
+
+Your own logs (Parquet, CSV or JSON lines, also gzipped) are described by one:
+    python -m data_pipeline.prepare --events='logs/*.parquet' --schema=schema.json \
+        --output_dir=data/mine
+"""
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from absl import flags
+
+from atrank_tf import cli
+from atrank_tf.errors import UserError
+from atrank_tf.progress import Progress
+from atrank_tf.schema import Schema
+from data_pipeline import manifest, timelines
+from data_pipeline.intake import Intake, find_tables
+from data_pipeline.manifest import Manifest, Shard
+from data_pipeline.partitions import Partitions
+from data_pipeline.rejections import Rejections
+from data_pipeline.sources import estimate_rows
+from data_pipeline.values import parse_moment
+from data_pipeline.vocabularies import number_objects
+
+FLAGS = flags.FLAGS
+
+_MIN_PARTITIONS = 4
+# What an event takes at its most, while its partition is sorted.
+_BYTES_PER_EVENT = 512
+
+
+def prepare(
+    schema: Schema,
+    output_dir: str | Path,
+    events: Sequence[str] = (),
+    base_dir: str | Path = ".",
+    on_bad_rows: str = "fail",
+    memory_budget_mb: int = 1024,
+    overwrite: bool = False,
+) -> Manifest:
+    """Prepares logs of behaviour for training.
+
+    It reads the logs once, dividing the events by user on disk; then it goes through the
+    users' events part by part. Time and storage are linear in the number of events,
+    memory is bounded by the largest part and the tables of objects.
+
+    Args:
+        schema: What the logs hold; see `atrank_tf.Schema`.
+        output_dir: Where the prepared data appears, whole or not at all.
+        events: Paths or globs of the common table of events, if there is one.
+        base_dir: Directory that relative paths in the schema start at.
+        on_bad_rows: "fail" at the first row that cannot be used, or "skip" such rows and
+            list them in `rejected.jsonl`.
+        memory_budget_mb: About how much memory a part may take.
+        overwrite: Whether to replace prepared data that is already there.
+
+    Returns:
+        The manifest of the prepared data.
+
+    Raises:
+        UserError: Something about the logs, the schema or the arguments is not right.
+    """
+    if on_bad_rows not in ("fail", "skip"):
+        raise UserError(f"on_bad_rows {on_bad_rows!r}: expected fail or skip")
+    if memory_budget_mb < 1:
+        raise UserError(f"memory_budget_mb is {memory_budget_mb}: expected 1 or more")
+    output = Path(output_dir)
+    _check_output(output, overwrite)
+    schema = _with_split_in_units(schema)
+    tables = find_tables(schema, events, Path(base_dir))
+    rows = estimate_rows([file for table in tables for file in table.files])
+    count = max(_MIN_PARTITIONS, rows * _BYTES_PER_EVENT // (memory_budget_mb << 20) + 1)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
+        work, result = Path(temporary) / "work", Path(temporary) / "result"
+        work.mkdir()
+        result.mkdir()
+        rejections = Rejections(result, skip=on_bad_rows == "skip")
+        intake = Intake(schema, Path(base_dir), rejections)
+        partitions = Partitions(work, count)
+        with partitions:
+            intake.read(tables, partitions)
+        prepared = _write(intake, partitions, rejections, rows, result)
+        if output.exists():
+            shutil.rmtree(output)
+        os.rename(result, output)
+    return prepared
+
+
+def _write(
+    intake: Intake, partitions: Partitions, rejections: Rejections, num_rows: int, result: Path
+) -> Manifest:
+    """Two passes over the partitions: count the objects; number them and write shards."""
+    schema = intake.schema
+    settled = result.parent / "settled"
+    settled.mkdir()
+    progress = Progress("counting", "events", num_rows)
+    files = []
+    for columns in partitions:
+        part = timelines.build(columns, schema, intake.files, rejections)
+        timelines.count_objects(part, schema, intake.objects)
+        files.append(settled / f"{len(files)}.npz")
+        np.savez(files[-1], **_arrays(part))  # type: ignore[arg-type]
+        progress.advance(len(columns["user"]))
+    if not files:
+        raise UserError("no row of the logs can be used")
+    schema, object_rows = number_objects(schema, intake.objects, result)
+
+    (result / "shards").mkdir()
+    progress = Progress("writing", "events", num_rows)
+    shards = []
+    users = []
+    totals = _Totals(schema)
+    for i, file in enumerate(files):
+        part = _timelines(file)
+        name = f"shards/timelines-{i:05d}-of-{len(files):05d}.tfrecord"
+        path = result / name
+        first_row = 1 + sum(len(ids) for ids in users)
+        timelines.write_shard(path, part, schema, object_rows, first_row)
+        users.append(part.users)
+        totals.add(part)
+        count = len(part.events["user"])
+        size = path.stat().st_size
+        shards.append(Shard(name, len(part.users), count, size, manifest.sha256(path)))
+        progress.advance(count)
+    ids = np.concatenate(users)
+    pq.write_table(pa.table({"user": ids}), result / "users.parquet")
+    schema = dataclasses.replace(schema, num_users=1 + len(ids))
+    schema.save(result)
+    prepared = Manifest(
+        format=manifest.FORMAT,
+        fingerprint=_fingerprint(schema, shards, result),
+        users=len(ids),
+        events=totals.events,
+        rejected=dict(rejections.counts),
+        time_range=totals.time_range,
+        targets=totals.targets,
+        shards=tuple(shards),
+    )
+    prepared.save(result)
+    return prepared
+
+
+class _Totals:
+    """Counts of events and targets over all partitions."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self.events = {group.name: 0 for group in schema.groups}
+        self.targets = {
+            split: dict.fromkeys(schema.targets, 0) for split in ("train", "validation", "test")
+        }
+        self.time_range = (timelines.NEVER, 0)
+
+    def add(self, part: timelines.Timelines) -> None:
+        events = part.events
+        is_test = events["time"] >= part.test_start[events["user"]]
+        is_train = timelines.is_training(part)
+        splits = {"train": is_train, "validation": ~is_train & ~is_test, "test": is_test}
+        is_target = timelines.is_target(events, self._schema)
+        for place, group in enumerate(self._schema.groups):
+            mine = events["group"] == place
+            self.events[group.name] += int((mine & (events["label"] == timelines.EVENT)).sum())
+            if group.name in self._schema.targets:
+                for split, chosen in splits.items():
+                    self.targets[split][group.name] += int((mine & is_target & chosen).sum())
+        first, last = self.time_range
+        self.time_range = (
+            min(first, int(events["time"].min())),
+            max(last, int(events["time"].max())),
+        )
+
+
+def _arrays(part: timelines.Timelines) -> dict[str, np.ndarray]:
+    users = part.users.astype(str) if part.users.dtype == object else part.users
+    bounds = {"validation_start": part.validation_start, "test_start": part.test_start}
+    return {"users": users, **bounds, **{f"events/{k}": v for k, v in part.events.items()}}
+
+
+def _timelines(file: Path) -> timelines.Timelines:
+    with np.load(file) as arrays:
+        events = {
+            name.removeprefix("events/"): arrays[name]
+            for name in arrays.files
+            if name.startswith("events/")
+        }
+        users = arrays["users"]
+        users = users.astype(object) if users.dtype.kind == "U" else users
+        return timelines.Timelines(users, arrays["validation_start"], arrays["test_start"], events)
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not overwrite:
+        raise UserError(f"{output}: is not empty; choose another directory, or pass --overwrite")
+    if not (output / manifest.FILE_NAME).exists():
+        raise UserError(f"{output}: holds no prepared data, so it is not overwritten")
+
+
+def _with_split_in_units(schema: Schema) -> Schema:
+    split = schema.split
+    if split.kind == "time":
+        start = parse_moment(split.validation_start, "split.validation_start", schema.time_unit)
+        test = parse_moment(split.test_start, "split.test_start", schema.time_unit)
+        if start > test:
+            raise UserError(f"split: validation_start {start} is after test_start {test}")
+        split = dataclasses.replace(split, validation_start=start, test_start=test)
+    elif not 0 <= split.validation_users <= 1:
+        raise UserError(f"split.validation_users is {split.validation_users}: expected 0 to 1")
+    return dataclasses.replace(schema, split=split)
+
+
+def _fingerprint(schema: Schema, shards: Sequence[Shard], result: Path) -> str:
+    """Of what the data holds, wherever it came from."""
+    groups = tuple(
+        dataclasses.replace(
+            g, events="", objects=g.objects and "-", impressions=g.impressions and "-"
+        )
+        for g in schema.groups
+    )
+    digest = hashlib.sha256(repr(dataclasses.replace(schema, groups=groups)).encode())
+    for shard in shards:
+        digest.update(shard.sha256.encode())
+    for folder in ("objects", "vocabularies"):
+        for file in sorted((result / folder).iterdir()):
+            digest.update(repr(pq.read_table(file).to_pydict()).encode())
+    return digest.hexdigest()
+
+
+def _main() -> None:
+    start = time.monotonic()
+    if bool(FLAGS.recipe) == bool(FLAGS.schema):
+        raise UserError("give either --recipe, or --schema for data of your own")
+    output = FLAGS.output_dir
+    settings = {
+        "on_bad_rows": FLAGS.on_bad_rows,
+        "memory_budget_mb": FLAGS.memory_budget_mb,
+        "overwrite": FLAGS.overwrite,
+    }
+    _check_output(Path(output), FLAGS.overwrite)
+    if FLAGS.recipe:
+        if FLAGS.events:
+            raise UserError("--events goes with --schema, not with --recipe")
+        from data_pipeline.recipes import RECIPES
+
+        source = Path(FLAGS.input_dir) if FLAGS.input_dir else None
+        with tempfile.TemporaryDirectory() as work:
+            schema = RECIPES[FLAGS.recipe](source, Path(work))
+            prepared = prepare(schema, output, base_dir=work, **settings)
+    else:
+        if FLAGS.input_dir:
+            raise UserError("--input_dir goes with --recipe, not with --schema")
+        schema = Schema.load(FLAGS.schema)
+        base = Path(FLAGS.schema).parent
+        prepared = prepare(schema, output, FLAGS.events, base, **settings)
+    size = sum(shard.bytes for shard in prepared.shards)
+    print(f"wrote {output}: {prepared.users:,} users, {size / 1e6:.1f} MB of timelines")
+    for group, count in prepared.events.items():
+        print(f"  {group}: {count:,} events")
+    for split, targets in prepared.targets.items():
+        print(f"  {split}: " + ", ".join(f"{n:,} targets of {t}" for t, n in targets.items()))
+    for reason, count in prepared.rejected.items():
+        print(f"  left out: {count:,} rows: {reason} (see rejected.jsonl)")
+    print(f"  in {time.monotonic() - start:.1f} s; fingerprint {prepared.fingerprint[:12]}")
+    print(f"next: python -m atrank_tf.train --data_dir={output} --model_dir=runs/mine")
+
+
+def main() -> None:
+    """Console script."""
+    flags.DEFINE_enum(
+        "recipe", None, ["completejourney", "movielens", "amazon"], "A data set known by name."
+    )
+    flags.DEFINE_string(
+        "input_dir", None, "With --recipe: directory of the data set's own files."
+    )
+    flags.DEFINE_list("events", [], "With --schema: files or globs of the table of events.")
+    flags.DEFINE_string("schema", None, "Schema of your own data, a JSON file.")
+    flags.DEFINE_string("output_dir", None, "Where the prepared data appears.", required=True)
+    flags.DEFINE_enum(
+        "on_bad_rows",
+        "fail",
+        ["fail", "skip"],
+        "Fail at the first row that cannot be used, or skip such rows and list them.",
+    )
+    flags.DEFINE_integer("memory_budget_mb", 1024, "Memory that sorting may take, about.")
+    flags.DEFINE_bool("overwrite", False, "Replace prepared data that is already there.")
+    cli.run(_main)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""Recipes: data sets whose files are known, as a schema and tables that `prepare` reads."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from atrank_tf.schema import Schema
+from data_pipeline.recipes import amazon, completejourney, movielens
+
+RECIPES: dict[str, Callable[[Path | None, Path], Schema]] = {
+    "amazon": amazon.build,
+    "completejourney": completejourney.build,
+    "movielens": movielens.build,
+}

@@ -1,0 +1,88 @@
+"""MovieLens, in the formats that GroupLens gives it in: 100k, 1m and latest."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from atrank_tf.errors import UserError
+from atrank_tf.schema import Columns, Feature, Group, Schema
+from data_pipeline.recipes.files import require_dir
+
+_GENRES_100K = (
+    "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|"
+    "Film-Noir|Horror|Musical|Mystery|Romance|Sci-Fi|Thriller|War|Western"
+).split("|")
+_RATING_COLUMNS = ["user", "movie", "rating", "time"]
+_HOLDS = "u.data and u.item, or ratings.dat and movies.dat, or ratings.csv and movies.csv"
+
+
+def build(input_dir: Path | None, work_dir: Path) -> Schema:
+    """Makes the tables of one group, movie; a rating's value is the action.
+
+    Any rating is a target. A user's last moment is the test's, the one before it the
+    validation's.
+
+    Args:
+        input_dir: Directory of the unpacked archive.
+        work_dir: Where the tables are written.
+
+    Returns:
+        The schema; its paths are relative to `work_dir`.
+
+    Raises:
+        UserError: The directory holds none of the formats, or a file cannot be parsed.
+    """
+    source = require_dir(input_dir, "movielens", _HOLDS)
+    readers = {"u.data": _read_100k, "ratings.dat": _read_1m, "ratings.csv": _read_latest}
+    reader = next((read for name, read in readers.items() if (source / name).exists()), None)
+    if reader is None:
+        raise UserError(f"{source}: expected a directory that holds {_HOLDS}")
+    try:
+        ratings, movies = reader(source)
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UserError(f"{source}: cannot be parsed: {error}") from error
+    values = sorted(ratings["rating"].unique())
+    names = {value: f"rate_{value:g}".replace(".", "_") for value in values}
+    ratings = ratings.assign(action=ratings["rating"].map(names)).drop(columns="rating")
+    ratings.to_parquet(work_dir / "ratings.parquet")
+    year = movies["title"].str.extract(r"\((\d{4})\)\s*$", expand=False)
+    movies.assign(year=year).to_parquet(work_dir / "movies.parquet")
+    return Schema(
+        groups=(
+            Group(
+                "movie",
+                actions=tuple(names.values()),
+                features=(Feature("genre", multivalued=True), Feature("year")),
+                objects="movies.parquet",
+                object_column="movie",
+                events="ratings.parquet",
+                columns=Columns("user", "movie", "time", "action"),
+            ),
+        ),
+        targets=("movie",),
+    )
+
+
+def _read_100k(source: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    ratings = pd.read_csv(source / "u.data", sep="\t", names=_RATING_COLUMNS)
+    names = ["movie", "title", "released", "video", "url", *_GENRES_100K]
+    movies = pd.read_csv(source / "u.item", sep="|", names=names, encoding="latin-1")
+    flags = movies[_GENRES_100K].to_numpy(bool)
+    genre = ["|".join(g for g, is_set in zip(_GENRES_100K, row, strict=True) if is_set) for row in flags]
+    return ratings, movies[["movie", "title"]].assign(genre=genre)
+
+
+def _read_1m(source: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    options = {"sep": "::", "engine": "python", "encoding": "latin-1"}
+    ratings = pd.read_csv(source / "ratings.dat", names=_RATING_COLUMNS, **options)
+    movies = pd.read_csv(source / "movies.dat", names=["movie", "title", "genre"], **options)
+    return ratings, movies
+
+
+def _read_latest(source: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    ratings = pd.read_csv(source / "ratings.csv", header=0, names=_RATING_COLUMNS)
+    movies = pd.read_csv(source / "movies.csv", header=0, names=["movie", "title", "genre"])
+    movies["genre"] = movies["genre"].replace("(no genres listed)", "")
+    return ratings, movies

@@ -1,0 +1,190 @@
+"""Timelines: each user's events in order, without duplicates, and where his splits begin."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from atrank_tf.schema import Columns, Schema, Split
+from data_pipeline.intake import EVENT
+from data_pipeline.objects import Objects
+from data_pipeline.rejections import Rejections
+
+NEVER = np.iinfo(np.int64).max
+
+
+@dataclasses.dataclass(frozen=True)
+class Timelines:
+    """The timelines of one partition.
+
+    Attributes:
+        users: Their ids, ascending: int64 or object (str) [users].
+        validation_start: From when on a user's targets are for validation: int64 [users].
+        test_start: From when on they are for the test: int64 [users].
+        events: One entry an event or labelled target: `user` (place in `users`), `group`,
+            `label`, `object`, `action`, `time`.
+    """
+
+    users: np.ndarray
+    validation_start: np.ndarray
+    test_start: np.ndarray
+    events: dict[str, np.ndarray]
+
+
+def build(
+    columns: dict[str, np.ndarray],
+    schema: Schema,
+    files: list[tuple[str, Columns]],
+    rejections: Rejections,
+) -> Timelines:
+    """Gathers the events of a partition by user.
+
+    Args:
+        columns: What `Intake.read` put into the partition.
+        schema: The schema, its split in the schema's time unit.
+        files: The files that the rows came from.
+        rejections: What takes note of duplicates.
+
+    Returns:
+        The timelines.
+    """
+    user, users = pd.factorize(columns["user"], sort=True)
+    columns = {**columns, "user": user}
+    keys = ("time", "object", "action", "label", "group", "user")
+    order = np.lexsort([columns[key] for key in ("row", "file", *keys)])
+    columns = {name: values[order] for name, values in columns.items()}
+    is_repeat = np.ones(len(user), bool)
+    is_repeat[:1] = False
+    for key in keys:
+        if key == "label":  # The same candidate twice is one target, whatever its labels.
+            same = (columns[key][1:] == EVENT) == (columns[key][:-1] == EVENT)
+        else:
+            same = columns[key][1:] == columns[key][:-1]
+        is_repeat[1:] &= same
+    for place in sorted(np.flatnonzero(is_repeat), key=lambda i: columns["row"][i]):
+        file, names = files[columns["file"][place]]
+        value = (
+            f"user {users[columns['user'][place]]!s}, time {columns['time'][place]}: a duplicate"
+        )
+        row = int(columns["row"][place])
+        rejections.add(file, row, names.object, value, "each event once", "duplicate")
+    events = {name: columns[name][~is_repeat] for name in keys}
+    return Timelines(np.asarray(users), *_split_bounds(events, np.asarray(users), schema), events)
+
+
+def is_training(timelines: Timelines) -> np.ndarray:
+    """Returns which entries lie in their user's training period: bool [entries]."""
+    events = timelines.events
+    return events["time"] < timelines.validation_start[events["user"]]
+
+
+def count_objects(
+    timelines: Timelines, schema: Schema, objects: Mapping[str, Objects]
+) -> None:
+    """Counts the occurrences of every object of a partition."""
+    training = is_training(timelines)
+    events = timelines.events
+    for place, group in enumerate(schema.groups):
+        mine = events["group"] == place
+        # Where a group has labelled targets alone, its positives are its events.
+        label = events["label"][mine]
+        is_event = label == EVENT if (label == EVENT).any() else label == 1
+        objects[group.name].count(events["object"][mine], training[mine], is_event)
+
+
+def is_target(events: dict[str, np.ndarray], schema: Schema) -> np.ndarray:
+    """Returns which entries are targets: bool [entries]."""
+    wanted = np.zeros(len(events["group"]), bool)
+    for place, group in enumerate(schema.groups):
+        if group.name in schema.targets:
+            is_labelled = events["label"] != EVENT
+            wanted |= (events["group"] == place) & (is_labelled == bool(group.impressions))
+    return wanted
+
+
+def write_shard(
+    path: Path,
+    timelines: Timelines,
+    schema: Schema,
+    object_rows: Mapping[str, np.ndarray],
+    first_user_row: int,
+) -> None:
+    """Writes the timelines of a partition, one record a user.
+
+    Args:
+        path: The TFRecord file to write.
+        timelines: The timelines.
+        schema: The schema.
+        object_rows: For each group the object row of each object number.
+        first_user_row: User row of the first user.
+    """
+    names = [group.name for group in schema.groups]
+    labelled = [bool(group.impressions) for group in schema.groups]
+    events = timelines.events
+    rows = np.empty_like(events["object"])
+    for place, name in enumerate(names):
+        mine = events["group"] == place
+        rows[mine] = object_rows[name][events["object"][mine]]
+    num_users = len(timelines.users)
+    columns: dict[str, tuple[list[int], list[int]]] = {}
+    for place, name in enumerate(names):
+        for is_labelled in {False, labelled[place]}:
+            mine = (events["group"] == place) & ((events["label"] != EVENT) == is_labelled)
+            keys = (events["action"], rows, events["time"], events["user"])
+            order = np.lexsort([key[mine] for key in keys])
+            user = events["user"][mine][order]
+            bounds = np.searchsorted(user, np.arange(num_users + 1)).tolist()
+            chosen = {
+                "candidate" if is_labelled else "object": rows,
+                "label" if is_labelled else "action": events["label" if is_labelled else "action"],
+                "candidate_time" if is_labelled else "time": events["time"],
+            }
+            for key, values in chosen.items():
+                columns[f"{name}/{key}"] = (values[mine][order].tolist(), bounds)
+    scalars = {
+        "user_row": range(first_user_row, first_user_row + num_users),
+        "validation_start": timelines.validation_start.tolist(),
+        "test_start": timelines.test_start.tolist(),
+    }
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for i, user_id in enumerate(timelines.users.tolist()):
+            feature = {"user": _bytes(str(user_id))}
+            feature |= {key: _integers([values[i]]) for key, values in scalars.items()}
+            for key, (values, bounds) in columns.items():
+                feature[key] = _integers(values[bounds[i] : bounds[i + 1]])
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString(deterministic=True))
+
+
+def _split_bounds(
+    events: dict[str, np.ndarray], users: np.ndarray, schema: Schema
+) -> tuple[np.ndarray, np.ndarray]:
+    split: Split = schema.split
+    if split.kind == "time":
+        constants = (split.validation_start, split.test_start)
+        return tuple(np.full(len(users), value, np.int64) for value in constants)  # type: ignore[return-value]
+    wanted = is_target(events, schema)
+    moments = pd.DataFrame({"user": events["user"][wanted], "time": events["time"][wanted]})
+    moments = moments.drop_duplicates().sort_values(["user", "time"])
+    user, time = moments["user"].to_numpy(), moments["time"].to_numpy()
+    starts = np.searchsorted(user, np.arange(len(users)))
+    ends = np.searchsorted(user, np.arange(len(users)), side="right")
+    test_start = np.full(len(users), NEVER)
+    has_any = ends > starts
+    test_start[has_any] = time[ends[has_any] - 1]
+    share = pd.util.hash_array(users, hash_key="validation-users") / 2.0**64
+    validated = (ends - starts >= 3) & (share < split.validation_users)
+    validation_start = test_start.copy()
+    validation_start[validated] = time[ends[validated] - 2]
+    return validation_start, test_start
+
+
+def _integers(values: list[int]) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def _bytes(value: str) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))

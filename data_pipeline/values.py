@@ -1,0 +1,223 @@
+"""Values of columns, checked and converted as whole arrays."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from atrank_tf.errors import UserError
+
+_INTEGER = r"^(0|-?[1-9][0-9]*)$"
+_NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
+_LATEST = pd.Timestamp("2200-01-01")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Rows of a column that cannot be used.
+
+    Attributes:
+        rows: Their places in the batch: bool [rows].
+        column: The column.
+        expected: What was expected instead.
+        reason: The same in a word or two, to count by.
+    """
+
+    rows: np.ndarray
+    column: str
+    expected: str
+    reason: str
+
+
+def id_type(column: pa.ChunkedArray) -> str:
+    """Returns "int" where all of a column's values are integers, otherwise "string"."""
+    kind = column.type
+    if pt.is_integer(kind):
+        return "int"
+    if pt.is_floating(kind):
+        values = column.drop_null().to_numpy()
+        return "int" if np.all((values == np.floor(values)) | np.isnan(values)) else "string"
+    if pt.is_string(kind) or pt.is_large_string(kind):
+        matches = pc.all(pc.match_substring_regex(column, _INTEGER)).as_py()
+        return "int" if matches else "string"
+    return "string"
+
+
+def parse_ids(column: pa.ChunkedArray, name: str, kind: str) -> tuple[np.ndarray, list[Problem]]:
+    """Converts ids.
+
+    Args:
+        column: The column.
+        name: Its name.
+        kind: "int" or "string".
+
+    Returns:
+        int64 or object (str) [rows], and the rows that hold no id.
+    """
+    is_null = pc.is_null(column, nan_is_null=True).to_numpy()
+    if kind == "int":
+        values, is_bad = _integers(column)
+        expected = "an integer of 64 bits (if the ids are no integers, declare id_type string)"
+        problems = [Problem(is_bad & ~is_null, name, expected, "no integer id")]
+    else:
+        text = _as_text(column)
+        values = text.fill_null("").to_numpy(zero_copy_only=False).astype(object)
+        is_bad = pc.match_substring_regex(text, r"^$|[\n\r\x00]").fill_null(False).to_numpy(False)
+        expected = "a non-empty string without line breaks"
+        problems = [Problem(is_bad & ~is_null, name, expected, "unusable id")]
+    return values, [Problem(is_null, name, "an id", "null id"), *problems]
+
+
+def parse_times(
+    column: pa.ChunkedArray, name: str, unit: str
+) -> tuple[np.ndarray, list[Problem]]:
+    """Converts timestamps.
+
+    Args:
+        column: Integers or floats in `unit`, datetimes or dates (UTC unless they say
+            otherwise), or strings of either kind.
+        name: Its name.
+        unit: "s" or "ms".
+
+    Returns:
+        int64 [rows] in `unit`, floored; and the rows that hold no time.
+    """
+    is_null = pc.is_null(column).to_numpy()
+    kind = column.type
+    per_second = {"s": 1, "ms": 1000}[unit]
+    if pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind):
+        seconds = pc.cast(column, pa.float64()).to_numpy() / per_second
+        exact = pc.cast(column, pa.int64(), safe=False) if pt.is_integer(kind) else None
+    elif pt.is_timestamp(kind) or pt.is_date(kind):
+        milliseconds = pc.cast(column, pa.timestamp("ms", getattr(kind, "tz", None)), safe=False)
+        exact = pc.divide(pc.cast(milliseconds, pa.int64()), 1000 // per_second)
+        seconds = _floats(exact) / per_second
+    else:
+        text = _as_text(column)
+        is_number = pc.match_substring_regex(text, _NUMBER).fill_null(False).to_numpy(False)
+        strings = text.to_pandas().to_numpy(object)
+        seconds = np.full(len(strings), np.nan)
+        seconds[is_number] = strings[is_number].astype(np.float64) / per_second
+        rest = ~is_number & ~is_null
+        if rest.any():
+            stamps = pd.to_datetime(
+                pd.Series(strings[rest]), errors="coerce", utc=True, format="ISO8601"
+            )
+            seconds[rest] = (stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        exact = None
+    finite = np.isfinite(seconds)
+    is_negative = finite & (seconds < 0)
+    is_late = finite & (seconds >= _LATEST.timestamp())
+    good = finite & ~is_negative & ~is_late
+    if exact is None:
+        values = np.zeros(len(seconds), np.int64)
+        values[good] = np.floor(np.round(seconds[good] * per_second, 3)).astype(np.int64)
+    else:
+        values = np.where(good, exact.fill_null(0).to_numpy(), 0)
+    hint = "a time before the year 2200" + (
+        " (if it is in milliseconds, set time_unit to ms)" if unit == "s" else ""
+    )
+    return values, [
+        Problem(is_null, name, "a time", "null time"),
+        Problem(~finite & ~is_null, name, "a number or an ISO 8601 datetime", "unreadable time"),
+        Problem(is_negative, name, "a time of 0 or more", "negative time"),
+        Problem(is_late, name, hint, "time beyond the year 2200"),
+    ]
+
+
+def parse_choice(
+    column: pa.ChunkedArray, name: str, choices: list[str], what: str
+) -> tuple[np.ndarray, list[Problem]]:
+    """Converts values out of a list of choices to their places in it, int64 [rows]."""
+    values = pd.Index(choices).get_indexer(_as_text(column).to_pandas().to_numpy(object))
+    expected = f"one of {', '.join(choices)}"
+    return values, [Problem(values < 0, name, expected, f"unknown {what}")]
+
+
+def as_strings(column: pa.ChunkedArray) -> np.ndarray:
+    """Returns the values of a categorical feature as str or None, object [rows]."""
+    return _as_text(column).to_pandas().astype(object).where(lambda s: s.notna(), None).to_numpy()
+
+
+def as_lists(column: pa.ChunkedArray, separator: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the values of a multi-valued feature.
+
+    Args:
+        column: Lists, or strings to split at `separator`.
+        separator: What separates the values of a string.
+
+    Returns:
+        The values, object (str) [all values], and how many each row has, int64 [rows].
+    """
+    array = column.combine_chunks()
+    if not (pt.is_list(array.type) or pt.is_large_list(array.type)):
+        array = pc.split_pattern(_as_text(column).combine_chunks(), separator)
+    rows = pc.list_parent_indices(array).to_numpy()
+    values = as_strings(pa.chunked_array([pc.list_flatten(array)]))
+    stripped = np.array([v.strip() if v else "" for v in values], object)
+    keep = stripped != ""
+    return stripped[keep], np.bincount(rows[keep], minlength=len(array))
+
+
+def shown(column: pa.ChunkedArray, row: int) -> str:
+    """Returns a value as an error message shows it."""
+    return repr(str(column[row].as_py()))[:80]
+
+
+def parse_moment(value: int | str | None, name: str, unit: str) -> int:
+    """Converts a setting, an integer in `unit` or an ISO 8601 date or datetime, to an integer.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
+        try:
+            stamp = pd.Timestamp(value)
+        except ValueError as error:
+            raise UserError(f"{name}: {value!r}: expected an ISO 8601 date or datetime") from error
+        stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp
+        return int(stamp.timestamp() * {"s": 1, "ms": 1000}[unit])
+    if value is None:
+        raise UserError(f"{name}: missing; a split by time needs it")
+    return int(value)
+
+
+def _integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [rows], and which rows are no integer of 64 bits (nulls among them)."""
+    kind = column.type
+    if pt.is_integer(kind) and kind != pa.uint64():
+        is_null = pc.is_null(column).to_numpy()
+        return column.fill_null(0).to_numpy().astype(np.int64), is_null
+    if pt.is_floating(kind):
+        floats = _floats(column)
+        good = np.isfinite(floats) & (floats == np.floor(floats)) & (np.abs(floats) < 2**53)
+        return np.where(good, floats, 0).astype(np.int64), ~good
+    text = _as_text(column)
+    good = pc.match_substring_regex(text, _INTEGER).fill_null(False).to_numpy(False)
+    kept = pc.if_else(pa.chunked_array([pa.array(good)]), text, "0")
+    try:
+        return pc.cast(kept, pa.int64()).to_numpy(), ~good
+    except pa.ArrowInvalid:  # Some are beyond 64 bits: tell which.
+        fits = np.array([-(2**63) <= int(value) < 2**63 for value in kept.to_pylist()])
+        kept = pc.if_else(pa.chunked_array([pa.array(fits)]), kept, "0")
+        return pc.cast(kept, pa.int64()).to_numpy(), ~(good & fits)
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    return pc.cast(column, pa.float64()).to_pandas().to_numpy(np.float64, na_value=np.nan)
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pt.is_dictionary(kind):
+        column = pc.cast(column, kind.value_type)
+        kind = column.type
+    if pt.is_floating(kind):
+        values = _floats(column)
+        if np.all((values == np.floor(values)) | np.isnan(values)):
+            column = pc.cast(pa.chunked_array([pa.array(values, from_pandas=True)]), pa.int64())
+    return pc.cast(column, pa.string())

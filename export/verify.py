@@ -1,0 +1,206 @@
+r"""Checks an export: replays held-out users through it as TensorFlow Serving would.
+
+A fresh process that knows nothing of this package loads the SavedModel through the session
+loader and scores raw requests; the scores must be those of the Keras model.
+
+Example:
+    python -m export.verify --model_dir=runs/mine --saved_model=runs/mine/serving/atrank/1
+"""
+
+import dataclasses
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import flags
+
+from atrank_tf import cli
+from atrank_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from atrank_tf.schema import Group
+    from data_pipeline.dataset import TimelineData
+
+FLAGS = flags.FLAGS
+
+TOLERANCE = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes:
+        requests: How many requests were replayed.
+        difference: Largest difference between a score of the export and of the model.
+        variable_bytes: Size of the export's variables on disk.
+        weight_bytes: Size of the model's weights in memory.
+    """
+
+    requests: int
+    difference: float
+    variable_bytes: int
+    weight_bytes: int
+
+
+def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 256) -> Verification:
+    """Compares an exported model with the Keras model that it was made from.
+
+    Args:
+        model_dir: Run directory of the model.
+        saved_model: Directory of the exported version.
+        max_requests: How many held-out moments to replay for each target, at most.
+
+    Returns:
+        What was found.
+
+    Raises:
+        UserError: The session loader cannot run the export, its scores differ by more
+            than 1e-5, or it stores its weights more than once.
+    """
+    from atrank_tf.run_directory import RunDirectory
+    from data_pipeline.dataset import TimelineData
+    from export.signature import signature_name
+
+    run = RunDirectory(model_dir)
+    settings = run.settings()
+    model = run.load_best()
+    data = TimelineData(settings["data_dir"])
+    requests = {}
+    expected = {}
+    for target in data.schema.targets:
+        name = signature_name(data.schema, target)
+        raw, scores = _replay(model, data, target, settings["max_history"], max_requests)
+        requests |= {f"{name}/{key}": value for key, value in raw.items()}
+        expected[name] = scores
+    found = _run_in_session(Path(saved_model), requests)
+    difference = 0.0
+    for name, scores in expected.items():
+        difference = max([difference, *np.abs(found[f"{name}/score"] - scores)])
+    result = Verification(
+        requests=sum(map(len, expected.values())),
+        difference=float(difference),
+        variable_bytes=sum(p.stat().st_size for p in Path(saved_model).glob("variables/*.data*")),
+        weight_bytes=sum(w.numpy().nbytes for w in model.weights),
+    )
+    if not result.difference <= TOLERANCE:
+        raise UserError(
+            f"{saved_model}: scores differ from the model's by up to {result.difference:.2g}, "
+            f"expected at most {TOLERANCE:.0e}"
+        )
+    if result.variable_bytes > 1.1 * result.weight_bytes + 65_536:
+        raise UserError(
+            f"{saved_model}: variables take {result.variable_bytes:,} bytes for weights of "
+            f"{result.weight_bytes:,}"
+        )
+    return result
+
+
+def _replay(
+    model: Any, data: "TimelineData", target: str, max_history: int, max_requests: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Raw requests made from held-out moments, and the model's own scores for them."""
+    raw: list[dict[str, np.ndarray]] = []
+    scores: list[np.ndarray] = []
+    ids = {group.name: _raw_ids(data, group) for group in data.schema.groups}
+    for inputs, _ in data.batches("test", num_negatives=1, max_history=max_history):
+        candidates = inputs["candidates"][target]
+        rows = np.flatnonzero(candidates.row_lengths().numpy())[: max_requests - sum(map(len, scores))]
+        if not len(rows):
+            continue
+        chosen = candidates.with_values(candidates.flat_values)[..., :1]
+        memory = model.encode(inputs["history"], inputs["now"], inputs["user"])
+        logits = model.score(memory, {target: chosen}, inputs["now"])[target].flat_values.numpy()
+        scores.append(1 / (1 + np.exp(-logits[: len(rows)])))
+        request = {
+            "candidate": ids[target][chosen.flat_values.numpy()[: len(rows)]],
+            "request_time": inputs["now"].numpy()[rows],
+        }
+        for group in data.schema.groups:
+            request |= _raw_history(group, inputs["history"][group.name], ids[group.name], rows)
+        raw.append(request)
+    if not raw:
+        raise UserError(f"{data.directory}: no test target of group {target!r} to replay")
+    return _stack(raw), np.concatenate(scores)
+
+
+def _raw_history(
+    group: "Group", history: dict[str, Any], ids: np.ndarray, rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    def padded(name: str) -> np.ndarray:
+        values = history[name].to_tensor().numpy()[rows]
+        return np.pad(values, [(0, 0), (0, 1)])
+
+    request = {
+        f"{group.name}_objects": ids[padded("object")],
+        f"{group.name}_times": padded("time"),
+        f"{group.name}_length": history["object"].row_lengths().numpy()[rows],
+    }
+    if group.actions:
+        request[f"{group.name}_actions"] = np.array(["", *group.actions])[padded("action")]
+    return request
+
+
+def _raw_ids(data: "TimelineData", group: "Group") -> np.ndarray:
+    """Raw ids by object row; what stands for unknown objects is an id that nothing has."""
+    import pyarrow.parquet as pq
+
+    path = data.directory / "objects" / f"{group.name}.parquet"
+    known = pq.read_table(path, columns=["object"])["object"].to_numpy()
+    if group.id_type == "int":
+        return np.concatenate([np.full(group.num_oov, -1, np.int64), known])
+    return np.array(["\0unknown"] * group.num_oov + list(known))
+
+
+def _stack(requests: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Joins batches of requests, padding them to one width."""
+    joined = {}
+    for name in requests[0]:
+        parts = [request[name] for request in requests]
+        if parts[0].ndim == 2:
+            width = max(part.shape[1] for part in parts)
+            parts = [
+                np.concatenate([p, np.repeat(p[:, :1], width - p.shape[1], axis=1)], axis=1)
+                for p in parts
+            ]
+        joined[name] = np.concatenate(parts)
+    return joined
+
+
+def _run_in_session(saved_model: Path, requests: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    script = Path(__file__).with_name("session.py")
+    with tempfile.TemporaryDirectory() as directory:
+        inputs, outputs = Path(directory) / "inputs.npz", Path(directory) / "outputs.npz"
+        np.savez(inputs, **requests)
+        command = [sys.executable, "-I", str(script), str(saved_model), str(inputs), str(outputs)]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        if process.returncode:
+            reason = (process.stderr.strip() or "no message").splitlines()[-1]
+            raise UserError(f"{saved_model}: the session loader cannot run it: {reason}")
+        return dict(np.load(outputs))
+
+
+def _main() -> None:
+    result = verify(FLAGS.model_dir, FLAGS.saved_model)
+    print(
+        f"verified {FLAGS.saved_model}: {result.requests} requests replayed through the session "
+        f"loader, largest difference {result.difference:.1e}, variables "
+        f"{result.variable_bytes / 1e6:.1f} MB for weights of {result.weight_bytes / 1e6:.1f} MB"
+    )
+    print(
+        f"next: python -m export.score --saved_model={FLAGS.saved_model} --requests=FILE.jsonl"
+    )
+
+
+def main() -> None:
+    """Console script."""
+    flags.DEFINE_string("model_dir", None, "Run directory of the model.", required=True)
+    flags.DEFINE_string("saved_model", None, "Directory of the exported version.", required=True)
+    cli.run(_main)
+
+
+if __name__ == "__main__":
+    main()
