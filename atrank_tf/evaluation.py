@@ -1,11 +1,7 @@
 """Evaluation: every model scores the same candidates, the metrics are computed once for all."""
 
 import json
-import os
-import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +9,20 @@ import tensorflow as tf
 
 from atrank_tf import ranking_metrics
 from atrank_tf.models import Ranker
+from atrank_tf.progress import Progress
 from atrank_tf.run_directory import RunDirectory
 from data_pipeline.dataset import TimelineData
 
 
 def score_batches(
-    model: Ranker, batches: tf.data.Dataset, progress: str = ""
+    model: Ranker, batches: tf.data.Dataset, progress: Progress | None = None
 ) -> dict[str, ranking_metrics.Scored]:
     """Scores all candidates of a dataset, encoding each history once.
 
     Args:
         model: The model.
         batches: What `TimelineData.batches` returned.
-        progress: What to call the work in a progress line; "" for none.
+        progress: What to tell of each batch's moments, if anything.
 
     Returns:
         The scored candidates by target group.
@@ -34,7 +31,6 @@ def score_batches(
     targets = model.schema.targets
     parts: dict[str, list[tuple[np.ndarray, ...]]] = {target: [] for target in targets}
     num_moments = 0
-    start = shown = time.monotonic()
     for inputs, labels in batches:
         logits = score(inputs).numpy()
         users = inputs["user"].numpy()
@@ -47,17 +43,16 @@ def score_batches(
                 (users[rows], rows + num_moments, labels.numpy()[mine], logits[mine])
             )
         num_moments += len(users)
-        now = time.monotonic()
-        if progress and now - shown > 5:
-            shown = now
-            rate = num_moments / (now - start)
-            print(f"{progress}: {num_moments:,} moments, {rate:,.0f}/s", file=sys.stderr)
+        if progress:
+            progress.advance(len(users))
     scored = {}
     for target, arrays in parts.items():
         columns = zip(*arrays, strict=True) if arrays else ([], [], [], [])
-        joined = [np.concatenate([np.empty(0, np.int64), *column]) for column in columns]
+        user, moment, label, logit = (
+            np.concatenate([np.empty(0, np.int64), *column]) for column in columns
+        )
         labelled = bool(model.schema.group(target).impressions)
-        scored[target] = ranking_metrics.Scored(*joined, labelled=labelled)
+        scored[target] = ranking_metrics.Scored(user, moment, label, logit, labelled)
     return scored
 
 
@@ -94,7 +89,7 @@ def evaluate(
         batches = data.batches(
             split, num_negatives=num_negatives, max_history=settings["max_history"]
         )
-        scored = score_batches(model, batches, progress=f"evaluating {directory}")
+        scored = score_batches(model, batches, Progress(f"evaluating {directory}", "moments"))
         per_user[directory] = {t: ranking_metrics.per_user(s) for t, s in scored.items()}
         results[directory] = {
             "model": RunDirectory(directory).settings()["model"],
@@ -118,7 +113,7 @@ def evaluate(
     path = run.path / "metrics.json"
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
     return report
 
 

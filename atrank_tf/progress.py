@@ -24,8 +24,8 @@ class Progress:
         self._done = 0
         self._start = self._shown = time.monotonic()
 
-    def advance(self, count: int) -> None:
-        """Counts `count` more as done, and prints a line when it is time to."""
+    def advance(self, count: int, note: str = "") -> None:
+        """Counts `count` more as done, and prints a line, with `note`, when it is time to."""
         self._done += count
         now = time.monotonic()
         if now - self._shown < self._seconds:
@@ -36,4 +36,6 @@ class Progress:
         if self._total and self._total > self._done:
             left = round((self._total - self._done) / rate)
             line += f", about {left // 60}:{left % 60:02d} left"
+        if note:
+            line += f", {note}"
         print(line, file=sys.stderr, flush=True)

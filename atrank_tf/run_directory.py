@@ -1,15 +1,14 @@
 """A run directory: what one training run writes, and what reads it afterwards.
 
-    settings.json        the model and its settings, the data's fingerprint
-    state.json           where training stands: epochs done, the best one, seconds
-    objects/             the known objects of each group, for export
-    checkpoints/         best.keras, and last-EPOCH.keras, which training resumes from
-    tensorboard/         curves
-    metrics.json         written by evaluation
+settings.json        the model and its settings, the data's fingerprint
+state.json           where training stands: epochs done, the best one, seconds
+objects/             the known objects of each group, for export
+checkpoints/         best.keras, and last-EPOCH.keras, which training resumes from
+tensorboard/         curves
+metrics.json         written by evaluation
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -96,7 +95,7 @@ class RunDirectory:
         for name in [last, "best.keras"] if is_best else [last]:
             partial = self._checkpoints / f"partial-{name}"
             model.save(partial)
-            os.replace(partial, self._checkpoints / name)
+            partial.replace(self._checkpoints / name)
         self._write("state.json", state)
         for old in self._checkpoints.glob("last-*.keras"):
             if old.name != last:
@@ -146,4 +145,4 @@ class RunDirectory:
     def _write(self, name: str, values: dict[str, Any]) -> None:
         partial = self.path / f"{name}.partial"
         partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, self.path / name)
+        partial.replace(self.path / name)

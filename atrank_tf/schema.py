@@ -203,6 +203,7 @@ class Schema:
     num_users: int = 0
 
     def __post_init__(self) -> None:
+        """Checks what one attribute says of another."""
         groups = [group.name for group in self.groups]
         for name in groups + [f.name for g in self.groups for f in g.features]:
             if not _NAME.fullmatch(name):

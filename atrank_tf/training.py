@@ -15,6 +15,7 @@ from atrank_tf.losses import BPRLoss, PointwiseLoss
 from atrank_tf.metrics import TargetCount
 from atrank_tf.models import BPR, ATRank, Popularity, Ranker
 from atrank_tf.optimizers import LazyAdam
+from atrank_tf.progress import Progress
 from atrank_tf.run_directory import RunDirectory
 from data_pipeline.dataset import TimelineData
 
@@ -92,7 +93,8 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
         run.save(model, {**state, "best_auc": _validation_auc(model, data, settings)}, is_best=True)
         return state
     writer = tf.summary.create_file_writer(str(run.tensorboard))
-    progress = _Progress(settings, _count_batches(data, settings))
+    left = _count_batches(data, settings) * (settings.epochs - state["epoch"])
+    progress = Progress("training", "batches", left)
     while state["epoch"] < settings.epochs and not _is_over(state, settings):
         state = _run_epoch(model, data, run, settings, state, progress, writer)
     return state
@@ -104,13 +106,12 @@ def _run_epoch(
     run: RunDirectory,
     settings: Settings,
     state: dict[str, Any],
-    progress: "_Progress",
+    progress: Progress,
     writer: tf.summary.SummaryWriter,
 ) -> dict[str, Any]:
     start = time.monotonic()
-    progress.epoch = state["epoch"]
     batches = _batches(data, settings, state["epoch"])
-    logs = model.fit(batches, verbose=0, shuffle=False, callbacks=[progress]).history
+    logs = model.fit(batches, verbose=0, shuffle=False, callbacks=[_Progress(progress)]).history
     seconds = time.monotonic() - start
     targets = int(logs["targets"][-1])
     auc = _validation_auc(model, data, settings)
@@ -193,34 +194,11 @@ def _is_over(state: dict[str, Any], settings: Settings) -> bool:
 
 
 class _Progress(keras.callbacks.Callback):
-    """Prints, every few seconds, how far training is, how fast, and how long it will take."""
+    """Tells a progress line of each batch."""
 
-    _SECONDS = 5.0
-
-    def __init__(self, settings: Settings, num_batches: int) -> None:
+    def __init__(self, progress: Progress) -> None:
         super().__init__()
-        self.epoch = 0
-        self._settings = settings
-        self._num_batches = num_batches
-        self._start = time.monotonic()
-        self._shown = self._start
-        self._batches_seen = 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._epoch_start = time.monotonic()
+        self._progress = progress
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._batches_seen += 1
-        now = time.monotonic()
-        if now - self._shown < self._SECONDS or logs is None:
-            return
-        self._shown = now
-        left = self._num_batches * (self._settings.epochs - self.epoch) - batch - 1
-        eta = max(0, round(left * (now - self._start) / self._batches_seen))
-        print(
-            f"epoch {self.epoch + 1}/{self._settings.epochs}: "
-            f"{batch + 1:,} of about {self._num_batches:,} batches, loss {logs['loss']:.4f}, "
-            f"{logs['targets'] / (now - self._epoch_start):,.0f} targets/s, "
-            f"at most {eta // 60}:{eta % 60:02d} left",
-            file=sys.stderr,
-        )
+        self._progress.advance(1, note=f"loss {logs['loss']:.4f}" if logs else "")

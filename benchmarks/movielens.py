@@ -18,15 +18,11 @@ from absl import flags
 
 from atrank_tf import cli
 from atrank_tf.errors import UserError
+from data_pipeline.recipes.movielens import GENRES_100K
 
 FLAGS = flags.FLAGS
 
 _FOLDER = "recbole/dataset_example/ml-100k/ml-100k"
-# u.item's flags, in its order, by the name that RecBole's file gives them.
-_GENRES = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy "
-    "Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western"
-).split()
 
 
 def write(output_dir: str | Path) -> None:
@@ -55,10 +51,12 @@ def write(output_dir: str | Path) -> None:
             "released": "",
             "video": "",
             "url": "",
-            **{name: genres.map(lambda g, name=name: int(name in g)) for name in _GENRES},
+            **{name: genres.map(lambda g, name=name: int(name in g)) for name in GENRES_100K},
         }
     )
-    lines.to_csv(output / "u.item", sep="|", header=False, index=False, encoding="latin-1", errors="replace")
+    lines.to_csv(
+        output / "u.item", sep="|", header=False, index=False, encoding="latin-1", errors="replace"
+    )
 
 
 def _main() -> None:

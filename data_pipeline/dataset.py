@@ -14,7 +14,7 @@ SPLITS = ("train", "validation", "test")
 
 # Users whose timelines are cut into batches together: enough to fill batches of like
 # length, few enough to hold in memory with histories of tens of thousands of events.
-_CHUNK_USERS = 256
+_CHUNK_USERS = 1024
 
 
 class TimelineData:
@@ -109,7 +109,11 @@ class TimelineData:
                 indices = tf.random.experimental.stateless_shuffle(indices, base + 2)
             return tf.data.Dataset.from_tensor_slices(indices).map(
                 lambda index: make_batch(
-                    chunk, index, self.schema, cut, base + tf.stack([4 + index, tf.zeros_like(index)])
+                    chunk,
+                    index,
+                    self.schema,
+                    cut,
+                    base + tf.stack([4 + index, tf.zeros_like(index)]),
                 ),
                 num_parallel_calls=2,
                 deterministic=True,

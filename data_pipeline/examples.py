@@ -4,6 +4,7 @@ All of it is whole-array work on a chunk of users: nothing here runs per user or
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -71,7 +72,7 @@ def find_moments(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> Chu
         times = chunk[_target_features(schema.group(target))[0]]
         parts.append(tf.boolean_mask(_keys(times), _in_split(chunk, times, cut.split)))
     keys = tf.sort(tf.concat(parts, axis=0))
-    keys = tf.boolean_mask(keys, tf.concat([tf.ones_like(keys[:1], tf.bool), keys[1:] != keys[:-1]], 0))
+    keys = tf.boolean_mask(keys, _is_new(keys))
     if cut.max_moments is not None:
         keys = _choose(keys, cut.max_moments, seed)
 
@@ -79,20 +80,19 @@ def find_moments(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> Chu
     for group in schema.groups:
         starts, limits = _history_range(chunk, group, keys, cut.max_history)
         lengths += limits - starts
-    sizes = lengths
+    counts = tf.zeros_like(keys)
     for target in schema.targets:
         group = schema.group(target)
         starts, limits = _target_range(chunk, group, keys)
-        sizes += limits - starts if group.impressions else _num_candidates(limits - starts, cut)
-
-    if cut.split == "train":
-        # A tenth of noise lets moments of about the same length meet in ever new batches.
-        noise = tf.random.stateless_uniform(tf.shape(keys), seed + 1, 0.9, 1.1)
-        order = tf.argsort(tf.cast(lengths, tf.float32) * noise, stable=True)
-    else:
-        order = tf.argsort(lengths, stable=True)
-    sizes = tf.gather(tf.maximum(sizes, cut.token_budget // 512), order)
-    chunk = chunk | {"key": tf.gather(keys, order), "batch": tf.cumsum(sizes) // cut.token_budget}
+        counts += limits - starts if group.impressions else _num_candidates(limits - starts, cut)
+    order = _batch_order(lengths, counts, cut.split == "train", seed + 1)
+    # A moment costs something even without a history: no batch gets endless rows.
+    sizes = tf.gather(tf.maximum(lengths + counts, cut.token_budget // 512), order)
+    filled = tf.cumsum(sizes) // cut.token_budget
+    chunk = chunk | {
+        "key": tf.gather(keys, order),
+        "batch": tf.cumsum(tf.cast(_is_new(filled), tf.int64)) - 1,
+    }
     for target in schema.targets:
         if not schema.group(target).impressions:
             chunk[f"{target}/touched"] = _touched(chunk, schema.group(target), cut.split)
@@ -138,7 +138,7 @@ def make_batch(
     labels = []
     for i, target in enumerate(schema.targets):
         candidates[target], label = _candidates(
-            chunk, schema.group(target), keys, users, cut, seed + [0, i]
+            chunk, schema.group(target), keys, users, cut, seed + tf.constant([0, i], tf.int64)
         )
         labels.append(label)
     inputs = {
@@ -148,6 +148,28 @@ def make_batch(
         "candidates": candidates,
     }
     return inputs, tf.concat(labels, axis=0)
+
+
+def _batch_order(
+    lengths: tf.Tensor, counts: tf.Tensor, is_training: bool, seed: tf.Tensor
+) -> tf.Tensor:
+    """The order in which moments fill batches: like lengths together, then like counts.
+
+    Lengths are alike within some 15%. In training, noise on where one class ends and on
+    the counts lets ever new moments meet.
+    """
+    noise = tf.random.stateless_uniform([2, tf.shape(lengths)[0]], seed)
+    if not is_training:
+        noise = tf.zeros_like(noise)
+    grid = tf.floor(5 * tf.math.log(tf.cast(lengths, tf.float32) + 1) / math.log(2.0) + noise[0])
+    within = tf.math.log(tf.cast(counts, tf.float32) + 1) + 0.1 * noise[1]
+    # The logarithm of a count stays below 64.
+    return tf.argsort(64 * grid + within, stable=True)
+
+
+def _is_new(values: tf.Tensor) -> tf.Tensor:
+    """Whether each of the sorted values differs from the one before it."""
+    return tf.concat([tf.ones_like(values[:1], tf.bool), values[1:] != values[:-1]], axis=0)
 
 
 def _candidates(

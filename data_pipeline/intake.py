@@ -150,7 +150,9 @@ class Intake:
         problems += found_problems
         names = [group.name for group in self.schema.groups]
         if table.group is None:
-            groups, found_problems = parse_choice(data[columns.group], columns.group, names, "group")
+            groups, found_problems = parse_choice(
+                data[columns.group], columns.group, names, "group"
+            )
             problems += found_problems
         else:
             groups = np.full(batch.table.num_rows, names.index(table.group))

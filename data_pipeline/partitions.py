@@ -1,5 +1,6 @@
 """Events on disk, divided by user, so that a user's events can be gathered in bounded memory."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ class Partitions:
         self._writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
 
     def __enter__(self) -> "Partitions":
+        """Begins the writing."""
         return self
 
     def __exit__(
@@ -32,6 +34,7 @@ class Partitions:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Ends the writing, so that the partitions can be read."""
         for writer in self._writers.values():
             writer.close()
 
@@ -45,7 +48,7 @@ class Partitions:
         order = np.argsort(place, kind="stable")
         bounds = np.searchsorted(place[order], np.arange(len(self._files) + 1, dtype=np.uint64))
         table = pa.table(columns).take(order)
-        for i, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for i, (start, end) in enumerate(itertools.pairwise(bounds)):
             if start < end:
                 self._writer(i, table.schema).write_table(table.slice(start, end - start))
 

@@ -11,7 +11,6 @@ Your own logs (Parquet, CSV or JSON lines, also gzipped) are described by one:
 
 import dataclasses
 import hashlib
-import os
 import shutil
 import tempfile
 import time
@@ -97,7 +96,7 @@ def prepare(
         prepared = _write(intake, partitions, rejections, rows, result)
         if output.exists():
             shutil.rmtree(output)
-        os.rename(result, output)
+        result.rename(output)
     return prepared
 
 
@@ -109,7 +108,7 @@ def _write(
     settled = result.parent / "settled"
     settled.mkdir()
     progress = Progress("counting", "events", num_rows)
-    files = []
+    files: list[Path] = []
     for columns in partitions:
         part = timelines.build(columns, schema, intake.files, rejections)
         timelines.count_objects(part, schema, intake.objects)
@@ -123,7 +122,7 @@ def _write(
     (result / "shards").mkdir()
     progress = Progress("writing", "events", num_rows)
     shards = []
-    users = []
+    users: list[np.ndarray] = []
     totals = _Totals(schema)
     for i, file in enumerate(files):
         part = _timelines(file)
@@ -285,9 +284,7 @@ def main() -> None:
     flags.DEFINE_enum(
         "recipe", None, ["completejourney", "movielens", "amazon"], "A data set known by name."
     )
-    flags.DEFINE_string(
-        "input_dir", None, "With --recipe: directory of the data set's own files."
-    )
+    flags.DEFINE_string("input_dir", None, "With --recipe: directory of the data set's own files.")
     flags.DEFINE_list("events", [], "With --schema: files or globs of the table of events.")
     flags.DEFINE_string("schema", None, "Schema of your own data, a JSON file.")
     flags.DEFINE_string("output_dir", None, "Where the prepared data appears.", required=True)

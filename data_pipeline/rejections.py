@@ -47,17 +47,15 @@ class Rejections:
         good = np.ones(batch.table.num_rows, bool)
         found = []
         for problem in problems:
-            for row in np.flatnonzero(problem.rows & good):
+            for row in np.flatnonzero(problem.rows & good).tolist():
                 value = shown(batch.table[problem.column], row)
-                found.append((batch.file, batch.first_row + int(row), problem, value))
+                found.append((batch.file, batch.first_row + row, problem, value))
             good &= ~problem.rows
         for file, row, problem, value in sorted(found, key=lambda entry: entry[1]):
             self.add(file, row, problem.column, value, problem.expected, problem.reason)
         return good
 
-    def add(
-        self, file: str, row: int, column: str, value: str, expected: str, reason: str
-    ) -> None:
+    def add(self, file: str, row: int, column: str, value: str, expected: str, reason: str) -> None:
         """Takes note of one row.
 
         Raises:

@@ -1,7 +1,6 @@
 """Tables of a user's logs: Parquet, CSV or JSON lines, read in batches."""
 
 import dataclasses
-import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -44,9 +43,10 @@ def expand(pattern: str, base: Path) -> list[Path]:
     Raises:
         UserError: There are none.
     """
-    files = sorted(Path(file) for file in glob.glob(str(base / pattern)))
+    path = base / pattern
+    files = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
     if not files:
-        raise UserError(f"{base / pattern}: no such file")
+        raise UserError(f"{path}: no such file")
     return files
 
 

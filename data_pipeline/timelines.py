@@ -81,9 +81,7 @@ def is_training(timelines: Timelines) -> np.ndarray:
     return events["time"] < timelines.validation_start[events["user"]]
 
 
-def count_objects(
-    timelines: Timelines, schema: Schema, objects: Mapping[str, Objects]
-) -> None:
+def count_objects(timelines: Timelines, schema: Schema, objects: Mapping[str, Objects]) -> None:
     """Counts the occurrences of every object of a partition."""
     training = is_training(timelines)
     events = timelines.events
@@ -153,8 +151,8 @@ def write_shard(
         for i, user_id in enumerate(timelines.users.tolist()):
             feature = {"user": _bytes(str(user_id))}
             feature |= {key: _integers([values[i]]) for key, values in scalars.items()}
-            for key, (values, bounds) in columns.items():
-                feature[key] = _integers(values[bounds[i] : bounds[i + 1]])
+            for key, (flat, bounds) in columns.items():
+                feature[key] = _integers(flat[bounds[i] : bounds[i + 1]])
             example = tf.train.Example(features=tf.train.Features(feature=feature))
             writer.write(example.SerializeToString(deterministic=True))
 

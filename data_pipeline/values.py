@@ -72,9 +72,7 @@ def parse_ids(column: pa.ChunkedArray, name: str, kind: str) -> tuple[np.ndarray
     return values, [Problem(is_null, name, "an id", "null id"), *problems]
 
 
-def parse_times(
-    column: pa.ChunkedArray, name: str, unit: str
-) -> tuple[np.ndarray, list[Problem]]:
+def parse_times(column: pa.ChunkedArray, name: str, unit: str) -> tuple[np.ndarray, list[Problem]]:
     """Converts timestamps.
 
     Args:

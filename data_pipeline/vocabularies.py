@@ -161,5 +161,3 @@ def _filled(feature: Feature, num_values: int) -> Feature:
         vocabulary=feature_vocabulary(feature),
         num_values=num_values,
     )
-
-

@@ -4,7 +4,6 @@ Example:
     python -m export.export_model --model_dir=runs/mine --export_base=runs/mine/serving/atrank
 """
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -62,7 +61,7 @@ def export_model(model_dir: str | Path, export_base: str | Path) -> Path:
         (written / "assets.extra").mkdir()
         model.schema.save(written / "assets.extra")
         version = base / str(_last_version(base) + 1)
-        os.rename(written, version)
+        written.rename(version)
     return version
 
 

@@ -117,10 +117,11 @@ def _group_inputs(events: Any, group: Group) -> dict[str, np.ndarray]:
     times = np.zeros(width, np.int64)
     objects[: len(events)] = _ids([event["object"] for event in events], group, where)
     times[: len(events)] = [_time(event["time"], where) for event in events]
-    inputs = {"objects": objects, "times": times, "length": np.int64(len(events))}
+    inputs = {"objects": objects, "times": times, "length": np.array(len(events))}
     if group.actions:
-        inputs["actions"] = np.full(width, "", object)
-        inputs["actions"][: len(events)] = [str(event.get("action", "")) for event in events]
+        actions = np.full(width, "", object)
+        actions[: len(events)] = [str(event.get("action", "")) for event in events]
+        inputs["actions"] = actions
     return inputs
 
 

@@ -93,16 +93,12 @@ class Scorer:
         return tf.where(rows < 0, unknown, rows + group.num_oov)
 
 
-def _object_table(
-    group: Group, objects_dir: Path, assets_dir: Path
-) -> tf.lookup.StaticHashTable:
+def _object_table(group: Group, objects_dir: Path, assets_dir: Path) -> tf.lookup.StaticHashTable:
     ids = pq.read_table(objects_dir / f"{group.name}.parquet", columns=["object"])["object"]
     path = assets_dir / f"{group.name}_objects.txt"
     path.write_text("".join(f"{i}\n" for i in ids.to_pylist()), encoding="utf-8", newline="\n")
     whole_line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
-    lines = tf.lookup.TextFileInitializer(
-        str(path), id_dtype(group), whole_line, tf.int64, number
-    )
+    lines = tf.lookup.TextFileInitializer(str(path), id_dtype(group), whole_line, tf.int64, number)
     return tf.lookup.StaticHashTable(lines, default_value=-1)
 
 

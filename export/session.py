@@ -41,7 +41,7 @@ def _main(saved_model: str, inputs_file: str, outputs_file: str) -> None:
         signature, key = name.split("/")
         is_text = value.dtype.kind == "U"
         requests.setdefault(signature, {})[key] = value.astype(object) if is_text else value
-    np.savez(outputs_file, **run(saved_model, requests))
+    np.savez(outputs_file, **run(saved_model, requests))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
     settings = run.settings()
     model = run.load_best()
     data = TimelineData(settings["data_dir"])
-    requests = {}
+    requests: dict[str, np.ndarray] = {}
     expected = {}
     for target in data.schema.targets:
         name = signature_name(data.schema, target)
@@ -108,7 +108,9 @@ def _replay(
     ids = {group.name: _raw_ids(data, group) for group in data.schema.groups}
     for inputs, _ in data.batches("test", num_negatives=1, max_history=max_history):
         candidates = inputs["candidates"][target]
-        rows = np.flatnonzero(candidates.row_lengths().numpy())[: max_requests - sum(map(len, scores))]
+        rows = np.flatnonzero(candidates.row_lengths().numpy())[
+            : max_requests - sum(map(len, scores))
+        ]
         if not len(rows):
             continue
         chosen = candidates.with_values(candidates.flat_values)[..., :1]
@@ -174,7 +176,7 @@ def _run_in_session(saved_model: Path, requests: dict[str, np.ndarray]) -> dict[
     script = Path(__file__).with_name("session.py")
     with tempfile.TemporaryDirectory() as directory:
         inputs, outputs = Path(directory) / "inputs.npz", Path(directory) / "outputs.npz"
-        np.savez(inputs, **requests)
+        np.savez(inputs, **requests)  # type: ignore[arg-type]
         command = [sys.executable, "-I", str(script), str(saved_model), str(inputs), str(outputs)]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode:
@@ -190,9 +192,7 @@ def _main() -> None:
         f"loader, largest difference {result.difference:.1e}, variables "
         f"{result.variable_bytes / 1e6:.1f} MB for weights of {result.weight_bytes / 1e6:.1f} MB"
     )
-    print(
-        f"next: python -m export.score --saved_model={FLAGS.saved_model} --requests=FILE.jsonl"
-    )
+    print(f"next: python -m export.score --saved_model={FLAGS.saved_model} --requests=FILE.jsonl")
 
 
 def main() -> None:

@@ -49,9 +49,7 @@ class BPR(Ranker):
             self.objects[target] = EmbeddingTable(
                 num_rows, width, normal, l2=l2, name=f"{target}_factors"
             )
-            self.biases[target] = EmbeddingTable(
-                num_rows, 1, "zeros", l2=l2, name=f"{target}_bias"
-            )
+            self.biases[target] = EmbeddingTable(num_rows, 1, "zeros", l2=l2, name=f"{target}_bias")
             self.embedding_rows[target] = self.add_weight(
                 name=f"{target}_embedding_rows",
                 shape=(schema.group(target).num_objects,),

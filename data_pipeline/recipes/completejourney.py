@@ -111,9 +111,7 @@ def _write_coupons(
     every.reset_index().to_parquet(work_dir / "coupons.parquet")
 
 
-def _write_campaigns(
-    receipts: pd.DataFrame, descriptions: pd.DataFrame, work_dir: Path
-) -> None:
+def _write_campaigns(receipts: pd.DataFrame, descriptions: pd.DataFrame, work_dir: Path) -> None:
     dated = receipts.merge(descriptions, on="campaign_id", how="left")
     _write_events(
         dated["household_id"],

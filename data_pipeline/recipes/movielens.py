@@ -8,10 +8,27 @@ from atrank_tf.errors import UserError
 from atrank_tf.schema import Columns, Feature, Group, Schema
 from data_pipeline.recipes.files import require_dir
 
-_GENRES_100K = (
-    "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|"
-    "Film-Noir|Horror|Musical|Mystery|Romance|Sci-Fi|Thriller|War|Western"
-).split("|")
+GENRES_100K = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
 _RATING_COLUMNS = ["user", "movie", "rating", "time"]
 _HOLDS = "u.data and u.item, or ratings.dat and movies.dat, or ratings.csv and movies.csv"
 
@@ -67,10 +84,12 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
 
 def _read_100k(source: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     ratings = pd.read_csv(source / "u.data", sep="\t", names=_RATING_COLUMNS)
-    names = ["movie", "title", "released", "video", "url", *_GENRES_100K]
+    names = ["movie", "title", "released", "video", "url", *GENRES_100K]
     movies = pd.read_csv(source / "u.item", sep="|", names=names, encoding="latin-1")
-    flags = movies[_GENRES_100K].to_numpy(bool)
-    genre = ["|".join(g for g, is_set in zip(_GENRES_100K, row, strict=True) if is_set) for row in flags]
+    flags = movies[GENRES_100K].to_numpy(bool)
+    genre = [
+        "|".join(g for g, is_set in zip(GENRES_100K, row, strict=True) if is_set) for row in flags
+    ]
     return ratings, movies[["movie", "title"]].assign(genre=genre)
 
 
