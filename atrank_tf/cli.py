@@ -1,9 +1,11 @@
 """What every command line of the package shares: how it starts and how it fails."""
 
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 
-from absl import app
+from absl import app, flags
 
 from atrank_tf.errors import UserError
 
@@ -18,20 +20,50 @@ def run(command: Callable[[], None]) -> None:
     Raises:
         SystemExit: Status 0 when the command succeeded, 1 on a `UserError` (its
             message printed to stderr as one line, without a traceback), 2 when
-            the command line itself cannot be parsed, 130 on Ctrl-C.
+            the command line itself cannot be parsed, 130 on Ctrl-C, 143 on SIGTERM.
+            What was half done is removed in each case.
     """
 
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             _fail(f"unexpected argument {argv[1]!r}: every setting is a --flag", 2)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
         try:
             command()
         except UserError as error:
             _fail(" ".join(str(error).split()), 1)
-        except KeyboardInterrupt:
-            _fail("interrupted", 130)
+        except _Interrupted as error:
+            _fail("interrupted", 128 + error.number)
+        except BrokenPipeError:  # Whoever read the output has seen enough.
+            sys.stderr.close()
+            sys.exit(1)
 
+    _describe(command.__module__)
     app.run(main)
+
+
+class _Interrupted(BaseException):
+    """A signal asks the process to end; its own base, so that no handler swallows it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _describe(module: str) -> None:
+    """Lets a console script's --help show what that of `python -m` shows.
+
+    absl describes the main module and its flags. A console script is a main module
+    that has neither.
+    """
+    sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
+    for flag in flags.FLAGS.flags_by_module_dict().get(module, ()):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise _Interrupted(number)
 
 
 def _fail(message: str, status: int) -> None:

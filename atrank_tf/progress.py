@@ -22,16 +22,19 @@ class Progress:
         self._total = total
         self._seconds = seconds
         self._done = 0
+        self._uncounted = 0
         self._start = self._shown = time.monotonic()
 
     def advance(self, count: int, note: str = "") -> None:
         """Counts `count` more as done, and prints a line, with `note`, when it is time to."""
-        self._done += count
         now = time.monotonic()
-        if now - self._shown < self._seconds:
+        if not self._done:  # What comes first takes longer: graphs are traced, files opened.
+            self._start, self._uncounted = now, count
+        self._done += count
+        if now - self._shown < self._seconds or now == self._start:
             return
         self._shown = now
-        rate = self._done / (now - self._start)
+        rate = (self._done - self._uncounted) / (now - self._start)
         line = f"{self._what}: {self._done:,} {self._unit}, {rate:,.0f}/s"
         if self._total and self._total > self._done:
             left = round((self._total - self._done) / rate)

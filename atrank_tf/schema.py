@@ -268,10 +268,11 @@ class Schema:
         try:
             return pydantic.TypeAdapter(cls).validate_python(values)
         except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            raise UserError(f"{source}: {where + ': ' if where else ''}{message}") from error
+            faults = []
+            for fault in error.errors():
+                where = "".join(f"{part}: " for part in [".".join(map(str, fault["loc"]))] if part)
+                faults.append(where + fault["msg"].removeprefix("Value error, "))
+            raise UserError(f"{source}: {'; '.join(faults)}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> "Schema":

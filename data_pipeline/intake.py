@@ -53,6 +53,8 @@ def find_tables(schema: Schema, events: Sequence[str], base: Path) -> list[Table
     if events:
         files = [file for pattern in events for file in expand(pattern, Path())]
         shared = [group for group in schema.groups if not group.events]
+        if not shared:
+            raise UserError("common events are given, but every group names a table of its own")
         if not schema.columns.group and len(shared) != 1:
             raise UserError(
                 f"columns.group: missing; the common events may be of {len(shared)} groups"

@@ -1,8 +1,9 @@
 """What happens to rows that cannot be used: the first one ends the work, or all are listed."""
 
 import collections
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,18 @@ from data_pipeline.sources import Batch
 from data_pipeline.values import Problem, shown
 
 FILE_NAME = "rejected.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+    """A row that cannot be used: where it stands, what it holds, what was expected and why."""
+
+    file: str
+    row: int
+    column: str
+    value: str
+    expected: str
+    reason: str
 
 
 class Rejections:
@@ -44,30 +57,41 @@ class Rejections:
         Raises:
             UserError: There is such a row, and rows are not to be skipped.
         """
-        good = np.ones(batch.table.num_rows, bool)
-        found = []
-        for problem in problems:
-            for row in np.flatnonzero(problem.rows & good).tolist():
-                value = shown(batch.table[problem.column], row)
-                found.append((batch.file, batch.first_row + row, problem, value))
-            good &= ~problem.rows
-        for file, row, problem, value in sorted(found, key=lambda entry: entry[1]):
-            self.add(file, row, problem.column, value, problem.expected, problem.reason)
-        return good
+        first = np.full(batch.table.num_rows, -1)
+        for i, problem in reversed(list(enumerate(problems))):
+            first[problem.rows] = i
+        bad = np.flatnonzero(first >= 0)
+        self.add(
+            Rejected(
+                batch.file,
+                batch.first_row + row,
+                problems[first[row]].column,
+                shown(batch.table[problems[first[row]].column], row),
+                problems[first[row]].expected,
+                problems[first[row]].reason,
+            )
+            for row in bad.tolist()
+        )
+        return first < 0
 
-    def add(self, file: str, row: int, column: str, value: str, expected: str, reason: str) -> None:
-        """Takes note of one row.
+    def add(self, rejected: Iterable[Rejected]) -> None:
+        """Takes note of rows.
 
         Raises:
-            UserError: Rows are not to be skipped.
+            UserError: There is one, and rows are not to be skipped.
         """
-        message = f"{file}: row {row}: column {column!r}: {value}: expected {expected}"
-        if not self._skip:
-            raise UserError(f"{message} (--on_bad_rows=skip leaves such rows out)")
-        self.counts[reason] += 1
-        entry = {"file": file, "row": row, "column": column, "value": value, "reason": reason}
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        lines = []
+        for row in rejected:
+            if not self._skip:
+                raise UserError(
+                    f"{row.file}: row {row.row}: column {row.column!r}: {row.value}: expected "
+                    f"{row.expected} (--on_bad_rows=skip leaves such rows out)"
+                )
+            self.counts[row.reason] += 1
+            lines.append(json.dumps(dataclasses.asdict(row)) + "\n")
+        if lines:
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.writelines(lines)
 
 
 def check_table(batch: Batch, problems: Sequence[Problem]) -> None:

@@ -1,5 +1,6 @@
 """Tables of a user's logs: Parquet, CSV or JSON lines, read in batches."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,13 +52,19 @@ def expand(pattern: str, base: Path) -> list[Path]:
 
 
 def estimate_rows(files: Sequence[Path]) -> int:
-    """Returns about how many rows files hold, without reading them."""
-    return sum(
-        pq.read_metadata(file).num_rows
-        if file.suffix in _PARQUET
-        else file.stat().st_size * (8 if file.suffix == ".gz" else 1) // 32
-        for file in files
-    )
+    """Returns about how many rows files hold, without reading them.
+
+    Raises:
+        UserError: A file is not what its suffix says.
+    """
+    total = 0
+    for file in files:
+        if file.suffix in _PARQUET:
+            with _readable(file):
+                total += pq.read_metadata(file).num_rows
+        else:
+            total += file.stat().st_size * (8 if file.suffix == ".gz" else 1) // 32
+    return total
 
 
 def read_batches(file: Path, columns: Sequence[str]) -> Iterator[Batch]:
@@ -74,14 +81,15 @@ def read_batches(file: Path, columns: Sequence[str]) -> Iterator[Batch]:
         UserError: The file cannot be read, is of no known kind, is empty, or lacks a column.
     """
     row = 1
-    try:
-        for table in _read(file, list(dict.fromkeys(columns))):
-            if table.num_rows:
-                yield Batch(str(file), row, table)
-                row += table.num_rows
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{file}: cannot be read: {reason}") from error
+    tables = _read(file, list(dict.fromkeys(columns)))
+    while True:
+        with _readable(file):
+            table = next(tables, None)
+        if table is None:
+            break
+        if table.num_rows:
+            yield Batch(str(file), row, table)
+            row += table.num_rows
     if row == 1:
         raise UserError(f"{file}: has no rows")
 
@@ -89,6 +97,16 @@ def read_batches(file: Path, columns: Sequence[str]) -> Iterator[Batch]:
 def read_table(files: Sequence[Path], columns: Sequence[str]) -> list[Batch]:
     """Reads columns of files that are small enough to be in memory."""
     return [batch for file in files for batch in read_batches(file, columns)]
+
+
+@contextlib.contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Turns what can go wrong while a file is read into one line about it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{file}: cannot be read: {reason}") from error
 
 
 def _read(file: Path, columns: list[str]) -> Iterator[pa.Table]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from atrank_tf.schema import Columns, Schema, Split
 from data_pipeline.intake import EVENT
 from data_pipeline.objects import Objects
-from data_pipeline.rejections import Rejections
+from data_pipeline.rejections import Rejected, Rejections
 
 NEVER = np.iinfo(np.int64).max
 
@@ -64,13 +64,19 @@ def build(
         else:
             same = columns[key][1:] == columns[key][:-1]
         is_repeat[1:] &= same
-    for place in sorted(np.flatnonzero(is_repeat), key=lambda i: columns["row"][i]):
-        file, names = files[columns["file"][place]]
-        value = (
-            f"user {users[columns['user'][place]]!s}, time {columns['time'][place]}: a duplicate"
+    repeats = np.flatnonzero(is_repeat)
+    repeats = repeats[np.lexsort((columns["row"][repeats], columns["file"][repeats]))]
+    rejections.add(
+        Rejected(
+            file=files[columns["file"][i]][0],
+            row=int(columns["row"][i]),
+            column=files[columns["file"][i]][1].object,
+            value=f"user {users[columns['user'][i]]!s}, time {columns['time'][i]}: a duplicate",
+            expected="each event once",
+            reason="duplicate",
         )
-        row = int(columns["row"][place])
-        rejections.add(file, row, names.object, value, "each event once", "duplicate")
+        for i in repeats.tolist()
+    )
     events = {name: columns[name][~is_repeat] for name in keys}
     return Timelines(np.asarray(users), *_split_bounds(events, np.asarray(users), schema), events)
 

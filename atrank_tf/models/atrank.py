@@ -104,6 +104,8 @@ class ATRank(Ranker):
         self.built = True
         for name, objects in (catalog or {}).items():
             self.behaviors[name].objects.set_objects(objects)
+            if name in schema.targets and not schema.group(name).impressions:
+                self.biases[name].table.assign(_log_odds(objects, schema.vocabulary(name).num_rows))
 
     def encode(
         self,
@@ -159,3 +161,15 @@ class ATRank(Ranker):
             "dropout": self.dropout,
             "l2": self.l2,
         }
+
+
+def _log_odds(objects: dict[str, np.ndarray], num_rows: int) -> np.ndarray:
+    """What an object's bias must be for popularity alone: [num_rows, 1].
+
+    A positive is drawn by how often objects occur, a negative uniformly: the log-odds of
+    a candidate are log(count / mean count). Training starts from there.
+    """
+    rows, counts = objects["embedding_rows"], objects["train_counts"] + 1.0
+    totals = np.bincount(rows, counts, num_rows)
+    means = totals / np.maximum(1, np.bincount(rows, minlength=num_rows))
+    return np.log(np.maximum(means, 1.0) / counts.mean())[:, np.newaxis]

@@ -1,0 +1,89 @@
+"""A small heterogeneous data set, made once: two groups that share a vocabulary of features."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import atrank_tf  # noqa: F401  (first: it keeps TensorFlow's start quiet)
+from atrank_tf.schema import Columns, Feature, Group, Schema, Vocabulary
+from data_pipeline.dataset import TimelineData
+from data_pipeline.prepare import prepare
+
+REPOSITORY = Path(__file__).parent.parent
+DAY = 86_400
+START = 1_500_000_000
+
+
+def make_logs(directory: Path, seed: int = 0, num_users: int = 24, num_events: int = 600) -> Schema:
+    """Writes random purchases and searches and describes them."""
+    random = np.random.default_rng(seed)
+    groups = random.choice(["item", "query"], num_events, p=[0.8, 0.2])
+    events = pd.DataFrame(
+        {
+            "user": random.integers(1, num_users + 1, num_events),
+            "group": groups,
+            "object": np.where(
+                groups == "item",
+                random.zipf(1.3, num_events) % 40 + 100,
+                random.integers(1, 9, num_events),
+            ),
+            "action": np.where(groups == "item", random.choice(["buy", "view"], num_events), ""),
+            "time": START + random.integers(0, 300 * DAY // 600, num_events) * 600,
+        }
+    ).drop_duplicates()
+    events.to_parquet(directory / "events.parquet")
+    items = pd.DataFrame({"object": np.arange(100, 140)})
+    items["category"] = [f"c{i % 5}" for i in items["object"]]
+    items["tags"] = [["t1"] * (i % 3 == 0) + [f"t{i % 4}"] * (i % 2) for i in items["object"]]
+    items.to_parquet(directory / "items.parquet")
+    queries = pd.DataFrame({"object": np.arange(1, 9)})
+    queries["category"] = [f"c{i % 5}" for i in queries["object"]]
+    queries.to_parquet(directory / "queries.parquet")
+    return Schema(
+        groups=(
+            Group(
+                "item",
+                actions=("buy", "view"),
+                features=(Feature("category"), Feature("tag", column="tags", multivalued=True)),
+                objects="items.parquet",
+            ),
+            Group("query", features=(Feature("category"),), objects="queries.parquet"),
+        ),
+        targets=("item", "query"),
+        vocabularies=(Vocabulary("item", min_count=2, num_oov=2),),
+        columns=Columns(action="action", group="group"),
+    )
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("logs")
+    schema = make_logs(source)
+    output = tmp_path_factory.mktemp("prepared") / "data"
+    prepare(schema, output, [str(source / "events.parquet")], base_dir=source)
+    return output
+
+
+@pytest.fixture(scope="session")
+def data(data_dir: Path) -> TimelineData:
+    return TimelineData(data_dir)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a module of the package as a process of its own, in an empty directory."""
+
+    def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", module, *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        return subprocess.run(
+            line, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+        )
+
+    return run
