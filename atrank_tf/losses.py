@@ -30,8 +30,9 @@ class BPRLoss(keras.losses.Loss):
         """Returns the loss of each candidate's share in the mean, float [candidates]."""
         labels = tf.reshape(y_true, [-1])
         logits = tf.reshape(y_pred, [-1])
-        owner = tf.cumsum(tf.cast(labels > 0, tf.int32)) - 1
-        positives = tf.gather(tf.boolean_mask(logits, labels > 0), tf.maximum(owner, 0))
-        negative = tf.cast(tf.logical_and(labels <= 0, owner >= 0), logits.dtype)
+        owner = tf.cumsum(tf.cast(labels > 0, tf.int32))  # 0 before the first positive.
+        owners = tf.concat([[0.0], tf.boolean_mask(logits, labels > 0)], axis=0)
+        positives = tf.gather(owners, owner)
+        negative = tf.cast(tf.logical_and(labels <= 0, owner > 0), logits.dtype)
         losses = tf.nn.softplus(logits - positives) * negative
         return losses / tf.maximum(1.0, tf.reduce_sum(negative))

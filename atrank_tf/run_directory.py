@@ -1,9 +1,9 @@
 """A run directory: what one training run writes, and what reads it afterwards.
 
 settings.json        the model and its settings, the data's fingerprint
-state.json           where training stands: epochs done, the best one, seconds
+state.json           where training stands: epochs and batches done, the best epoch, seconds
 objects/             the known objects of each group, for export
-checkpoints/         best.keras, and last-EPOCH.keras, which training resumes from
+checkpoints/         best.keras, and last-EPOCH-BATCH.keras, which training resumes from
 tensorboard/         curves
 metrics.json         written by evaluation
 """
@@ -84,14 +84,17 @@ class RunDirectory:
         return self._read_state()
 
     def save(self, model: Ranker, state: dict[str, Any], is_best: bool) -> None:
-        """Saves the model after an epoch, so that training can resume right there.
+        """Saves the model, so that training can resume right there.
+
+        Whenever the process is killed, `state.json` names a checkpoint that is whole.
 
         Args:
             model: The model, its optimizer state included.
-            state: JSON values; `state["epoch"]` counts the epochs done.
+            state: JSON values; `state["epoch"]` counts the epochs done, `state["batch"]`
+                the batches of the next one.
             is_best: Whether it is the best model so far.
         """
-        last = f"last-{state['epoch']}.keras"
+        last = _last_name(state)
         for name in [last, "best.keras"] if is_best else [last]:
             partial = self._checkpoints / f"partial-{name}"
             model.save(partial)
@@ -105,7 +108,7 @@ class RunDirectory:
         """Loads the model that `save` was given last, with its optimizer state."""
         state = self._read_state()
         assert state is not None
-        return keras.models.load_model(self._checkpoints / f"last-{state['epoch']}.keras")
+        return keras.models.load_model(self._checkpoints / _last_name(state))
 
     def load_best(self, fingerprint: str | None = None) -> Ranker:
         """Loads the best model.
@@ -146,3 +149,7 @@ class RunDirectory:
         partial = self.path / f"{name}.partial"
         partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         partial.replace(self.path / name)
+
+
+def _last_name(state: dict[str, Any]) -> str:
+    return f"last-{state['epoch']}-{state['batch']}.keras"

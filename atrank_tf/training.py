@@ -19,6 +19,9 @@ from atrank_tf.progress import Progress
 from atrank_tf.run_directory import RunDirectory
 from data_pipeline.dataset import TimelineData
 
+# An interrupted run loses the work of this time at most.
+CHECKPOINT_SECONDS = 300.0
+
 MODELS: dict[str, type[Ranker]] = {"atrank": ATRank, "bpr": BPR, "popularity": Popularity}
 
 
@@ -56,9 +59,10 @@ class Settings:
 def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
     """Trains a model, or goes on where an interrupted run stood.
 
-    After each epoch it measures AUC on the validation targets and saves the model. A run
-    that is started again with the same settings goes on after the last epoch it saved,
-    and ends with the weights that it would have had without the interruption.
+    After each epoch it measures AUC on the validation targets. After each epoch and every
+    few minutes it saves the model. A run that is started again with the same settings
+    goes on from there, and ends with the weights that it would have had without the
+    interruption.
 
     Args:
         data_dir: Prepared data.
@@ -85,15 +89,25 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
     if state is None:
         keras.utils.set_random_seed(settings.seed)
         model = _new_model(data, settings)
-        state = {"epoch": 0, "best_epoch": 0, "best_auc": 0.0, "seconds": 0.0, "targets_seen": 0}
+        state = {
+            "epoch": 0,
+            "batch": 0,
+            "best_epoch": 0,
+            "best_auc": 0.0,
+            "seconds": 0.0,
+            "targets_seen": 0,
+        }
     else:
         model = run.load_last()
-        print(f"resuming {model_dir} after epoch {state['epoch']}", file=sys.stderr)
+        print(
+            f"resuming {model_dir} after epoch {state['epoch']}, batch {state['batch']}",
+            file=sys.stderr,
+        )
     if not model.trainable_weights:
         run.save(model, {**state, "best_auc": _validation_auc(model, data, settings)}, is_best=True)
         return state
     writer = tf.summary.create_file_writer(str(run.tensorboard))
-    left = _count_batches(data, settings) * (settings.epochs - state["epoch"])
+    left = _count_batches(data, settings) * (settings.epochs - state["epoch"]) - state["batch"]
     progress = Progress("training", "batches", left)
     while state["epoch"] < settings.epochs and not _is_over(state, settings):
         state = _run_epoch(model, data, run, settings, state, progress, writer)
@@ -109,33 +123,30 @@ def _run_epoch(
     progress: Progress,
     writer: tf.summary.SummaryWriter,
 ) -> dict[str, Any]:
-    start = time.monotonic()
-    batches = _batches(data, settings, state["epoch"])
-    logs = model.fit(batches, verbose=0, shuffle=False, callbacks=[_Progress(progress)]).history
-    seconds = time.monotonic() - start
-    targets = int(logs["targets"][-1])
+    recorder = _Recorder(run, state, progress)
+    batches = _batches(data, settings, state["epoch"]).skip(state["batch"])
+    loss = model.fit(batches, verbose=0, shuffle=False, callbacks=[recorder]).history["loss"][-1]
+    seconds, targets = recorder.spent()
+    rate = targets / max(seconds, 1e-9)  # Resumed behind the last batch, there is nothing left.
     auc = _validation_auc(model, data, settings)
     is_best = auc is None or auc > state["best_auc"]
+    state = recorder.state()
     epoch = state["epoch"] + 1
     with writer.as_default(step=epoch):
-        tf.summary.scalar("train/loss", logs["loss"][-1])
-        tf.summary.scalar("train/targets_per_second", targets / seconds)
+        tf.summary.scalar("train/loss", loss)
+        tf.summary.scalar("train/targets_per_second", rate)
         if auc is not None:
             tf.summary.scalar("validation/auc", auc)
     writer.flush()
     shown = "no validation targets" if auc is None else f"validation AUC {auc:.4f}"
     print(
-        f"epoch {epoch}/{settings.epochs}: loss {logs['loss'][-1]:.4f}, {shown}"
-        f"{' (best)' if is_best else ''}, {seconds:.0f} s, {targets / seconds:,.0f} targets/s",
+        f"epoch {epoch}/{settings.epochs}: loss {loss:.4f}, {shown}"
+        f"{' (best)' if is_best else ''}, {seconds:.0f} s, {rate:,.0f} targets/s",
         file=sys.stderr,
     )
-    state = {
-        "epoch": epoch,
-        "best_epoch": epoch if is_best else state["best_epoch"],
-        "best_auc": auc if is_best else state["best_auc"],
-        "seconds": state["seconds"] + seconds,
-        "targets_seen": state["targets_seen"] + targets,
-    }
+    state = {**state, "epoch": epoch, "batch": 0}
+    if is_best:
+        state |= {"best_epoch": epoch, "best_auc": auc}
     run.save(model, state, is_best)
     return state
 
@@ -193,12 +204,43 @@ def _is_over(state: dict[str, Any], settings: Settings) -> bool:
     return state["epoch"] - state["best_epoch"] >= settings.patience
 
 
-class _Progress(keras.callbacks.Callback):
-    """Tells a progress line of each batch."""
+class _Recorder(keras.callbacks.Callback):
+    """Keeps count of what an epoch has done, and saves it every few minutes.
 
-    def __init__(self, progress: Progress) -> None:
+    Args:
+        run: Where to save.
+        state: Where training stood when the epoch began, or was resumed.
+        progress: What to tell of each batch.
+    """
+
+    def __init__(self, run: RunDirectory, state: dict[str, Any], progress: Progress) -> None:
         super().__init__()
+        self._run = run
+        self._state = state
         self._progress = progress
+        self._batches = 0
+        self._targets = 0
+        self._start = self._end = self._saved = time.monotonic()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._progress.advance(1, note=f"loss {logs['loss']:.4f}" if logs else "")
+    def spent(self) -> tuple[float, int]:
+        """Returns the seconds and targets of this process."""
+        return self._end - self._start, self._targets
+
+    def state(self) -> dict[str, Any]:
+        """Returns where training stands after the last batch."""
+        seconds, targets = self.spent()
+        return {
+            **self._state,
+            "batch": self._state["batch"] + self._batches,
+            "seconds": self._state["seconds"] + seconds,
+            "targets_seen": self._state["targets_seen"] + targets,
+        }
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        self._batches += 1
+        self._targets = int(logs["targets"])
+        self._end = time.monotonic()
+        self._progress.advance(1, note=f"loss {logs['loss']:.4f}")
+        if self._end - self._saved >= CHECKPOINT_SECONDS:
+            self._run.save(self.model, self.state(), is_best=False)
+            self._saved = time.monotonic()

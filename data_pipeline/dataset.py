@@ -108,13 +108,7 @@ class TimelineData:
             if is_training:
                 indices = tf.random.experimental.stateless_shuffle(indices, base + 2)
             return tf.data.Dataset.from_tensor_slices(indices).map(
-                lambda index: make_batch(
-                    chunk,
-                    index,
-                    self.schema,
-                    cut,
-                    base + tf.stack([4 + index, tf.zeros_like(index)]),
-                ),
+                lambda index: make_batch(chunk, index, self.schema, cut, seed),
                 num_parallel_calls=2,
                 deterministic=True,
             )

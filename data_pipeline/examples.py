@@ -42,14 +42,14 @@ class Cut:
 
 def parse_timelines(records: tf.Tensor, schema: Schema) -> Chunk:
     """Parses serialised timelines, string [users], into ragged int64 features."""
-    ragged = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+    several = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
     scalar = tf.io.FixedLenFeature([], tf.int64)
     features: dict[str, Any] = dict.fromkeys(("user_row", "validation_start", "test_start"), scalar)
     for group in schema.groups:
         names = ["object", "action", "time"]
         if group.impressions:
             names += ["candidate", "candidate_time", "label"]
-        features |= {f"{group.name}/{name}": ragged for name in names}
+        features |= {f"{group.name}/{name}": several for name in names}
     return tf.io.parse_example(records, features)
 
 
@@ -114,7 +114,8 @@ def make_batch(
         index: Which batch.
         schema: The schema.
         cut: How to cut.
-        seed: Two integers.
+        seed: Two integers, of the epoch: a moment's negatives hang on it and on the
+            user, the time and the target, not on the batch.
 
     Returns:
         A batch as `atrank_tf.Ranker` takes it, and the labels, float32 [candidates]: for
@@ -138,12 +139,12 @@ def make_batch(
     labels = []
     for i, target in enumerate(schema.targets):
         candidates[target], label = _candidates(
-            chunk, schema.group(target), keys, users, cut, seed + tf.constant([0, i], tf.int64)
+            chunk, schema.group(target), keys, users, cut, tf.concat([seed, [i]], axis=0)
         )
         labels.append(label)
     inputs = {
         "user": tf.gather(chunk["user_row"], users),
-        "now": tf.bitwise.bitwise_and(keys, tf.constant(_TIME_MASK, tf.int64)),
+        "now": _times(keys),
         "history": history,
         "candidates": candidates,
     }
@@ -189,8 +190,12 @@ def _candidates(
     is_left = tf.gather(negatives.num_untouched(touched, pool) > 0, users)
     positives = objects.row_lengths()
     wanted = _num_candidates(positives, cut) - positives
-    rows = tf.repeat(users, tf.where(is_left, wanted, 0))
-    sampled = group.num_oov + negatives.sample_untouched(touched, pool, rows, seed)
+    drawn = tf.ragged.range(tf.where(is_left, wanted, 0))
+    moments = drawn.value_rowids()
+    rows = tf.gather(users, moments)
+    moment = (tf.gather(chunk["user_row"], rows), tf.gather(_times(keys), moments))
+    draws = negatives.hashed_draws(*tf.unstack(seed), *moment, drawn.flat_values)
+    sampled = group.num_oov + negatives.sample_untouched(touched, pool, rows, draws)
     if cut.split == "train":
         # One row a positive for now: the positive, then its own negatives.
         each = tf.where(tf.gather(is_left, objects.value_rowids()), cut.num_negatives, 0)
@@ -237,6 +242,11 @@ def _target_features(group: Group) -> tuple[str, str]:
 def _keys(times: tf.RaggedTensor) -> tf.Tensor:
     """One number for the user's place in the chunk and the time; it sorts as the pair does."""
     return tf.bitwise.left_shift(times.value_rowids(), _TIME_BITS) + times.flat_values
+
+
+def _times(keys: tf.Tensor) -> tf.Tensor:
+    """The time in what `_keys` returned."""
+    return tf.bitwise.bitwise_and(keys, tf.constant(_TIME_MASK, tf.int64))
 
 
 def _in_split(chunk: Chunk, times: tf.RaggedTensor, split: str) -> tf.Tensor:

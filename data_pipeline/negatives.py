@@ -25,8 +25,36 @@ def num_untouched(touched: tf.RaggedTensor, pool: int) -> tf.Tensor:
     return pool - touched.row_lengths()
 
 
+def hashed_draws(*keys: tf.Tensor) -> tf.Tensor:
+    """Returns a random number for each combination of keys, int64 [n], 0 or more.
+
+    Random numbers that hang on what they are drawn for, and not on the batch that this
+    happens to be in: a moment's negatives stay the same however batches are cut.
+
+    Args:
+        *keys: Integers [n] or [].
+
+    Reference:
+        Steele, Lea & Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014:
+        the mixing function of SplitMix64.
+    """
+    state = tf.zeros([], tf.uint64)
+    for key in keys:
+        state = tf.bitwise.bitwise_xor(state, tf.bitcast(tf.cast(key, tf.int64), tf.uint64))
+        state += tf.constant(0x9E3779B97F4A7C15, tf.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            state = _fold(state, shift) * tf.constant(factor, tf.uint64)
+        state = _fold(state, 31)
+    return tf.bitcast(tf.bitwise.right_shift(state, tf.constant(1, tf.uint64)), tf.int64)
+
+
+def _fold(state: tf.Tensor, shift: int) -> tf.Tensor:
+    shifted = tf.bitwise.right_shift(state, tf.constant(shift, tf.uint64))
+    return tf.bitwise.bitwise_xor(state, shifted)
+
+
 def sample_untouched(
-    touched: tf.RaggedTensor, pool: int, rows: tf.Tensor, seed: tf.Tensor
+    touched: tf.RaggedTensor, pool: int, rows: tf.Tensor, draws: tf.Tensor
 ) -> tf.Tensor:
     """Draws objects that a row has not touched, each equally likely.
 
@@ -39,15 +67,12 @@ def sample_untouched(
         pool: Number of objects to draw from.
         rows: For whom to draw, one object each: int64 [n], indices into `touched`.
             Each must have an untouched object left.
-        seed: Two integers; the same seed draws the same objects.
+        draws: Random numbers of 0 or more, one an object: int64 [n].
 
     Returns:
         Objects in [0, pool), int64 [n].
     """
     untouched = tf.gather(num_untouched(touched, pool), rows)
-    draws = tf.random.stateless_uniform(
-        tf.shape(rows), seed, minval=0, maxval=tf.int64.max, dtype=tf.int64
-    )
     ranks = draws % tf.maximum(untouched, 1)
     row_ids = touched.value_rowids()
     starts = touched.row_starts()

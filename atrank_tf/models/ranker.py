@@ -1,5 +1,6 @@
 """The two verbs that every model is: encode a history, score candidates."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -7,6 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.schema import Schema
+
+# Keras warns whenever a dataset of unknown length has ended. Batches filled up to a budget of
+# tokens have no length that is known beforehand.
+warnings.filterwarnings("ignore", "Your input ran out of data", module="keras")
 
 History = dict[str, dict[str, tf.RaggedTensor]]
 Candidates = dict[str, tf.RaggedTensor]

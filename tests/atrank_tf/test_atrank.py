@@ -1,0 +1,219 @@
+"""ATRank against an independent computation, and what its scores must not depend on."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from atrank_tf import ATRank, LazyAdam, PointwiseLoss
+from data_pipeline.dataset import TimelineData
+from tests.atrank_tf.batches import NOW, examples_of, make_batch
+from tests.atrank_tf.reference import Reference
+
+SMALL = {"width": 16, "num_spaces": 4, "embedding_width": 8, "feature_width": 4}
+EVENTS = [(3, 1, NOW - 10), (5, 2, NOW - 90_000), (0, 0, NOW - 10**8), (3, 1, NOW - 86_400)]
+
+
+@pytest.fixture(scope="module")
+def model(data: TimelineData) -> ATRank:
+    keras.utils.set_random_seed(7)
+    model = ATRank(data.schema, data.catalog, num_blocks=2, **SMALL)
+    for weight in model.trainable_weights:  # Away from zeros and ones, where faults hide.
+        weight.assign(np.random.default_rng(len(weight.shape)).normal(0, 0.5, weight.shape))
+    return model
+
+
+def logits(model: ATRank, examples: list[dict[str, Any]]) -> list[dict[str, list[float]]]:
+    """The logits of each example by target."""
+    batch = make_batch(examples, model.schema)
+    memory = model.encode(batch["history"], batch["now"])
+    scored = {
+        t: s.to_list() for t, s in model.score(memory, batch["candidates"], batch["now"]).items()
+    }
+    return [{t: rows[i] for t, rows in scored.items()} for i in range(len(examples))]
+
+
+@given(draw=st.data())
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_scores_are_those_of_the_equations(model: ATRank, draw: st.DataObject) -> None:
+    examples = draw.draw(st.lists(examples_of(model.schema), min_size=1, max_size=3))
+    reference = Reference(model)
+    for example, found in zip(examples, logits(model, examples), strict=True):
+        for target, rows in example["candidates"].items():
+            expected = [reference.logit(example["history"], NOW, target, row) for row in rows]
+            np.testing.assert_allclose(found[target], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_calling_the_model_gives_the_flat_logits_of_one_target_after_the_other(
+    model: ATRank,
+) -> None:
+    examples = [
+        {"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4, 5], "query": [1]}},
+        {"now": NOW, "history": {}, "candidates": {"item": [6], "query": [2, 3]}},
+    ]
+    first, second = logits(model, examples)
+    flat = [*first["item"], *second["item"], *first["query"], *second["query"]]
+    called = model(make_batch(examples, model.schema)).numpy()
+    np.testing.assert_allclose(called, flat, atol=1e-6)
+
+
+def test_a_score_does_not_depend_on_the_rest_of_the_batch(model: ATRank) -> None:
+    example = {"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4, 9]}}
+    long = {"now": NOW, "history": {"item": EVENTS * 9}, "candidates": {"item": list(range(20))}}
+    (alone,) = logits(model, [example])
+    among = logits(model, [long, example, {**long, "history": {}}])[1]
+    np.testing.assert_allclose(among["item"], alone["item"], atol=1e-5)
+
+
+def test_a_score_does_not_depend_on_how_ties_were_stored(model: ATRank) -> None:
+    tied = [(row, action, NOW - 5) for row, action, _ in EVENTS]
+    example = {"now": NOW, "history": {"item": tied}, "candidates": {"item": [4]}}
+    (first,) = logits(model, [example])
+    (second,) = logits(model, [{**example, "history": {"item": tied[::-1]}}])
+    np.testing.assert_allclose(second["item"], first["item"], atol=1e-5)
+
+
+def test_a_score_depends_on_every_part_of_a_behavior(model: ATRank) -> None:
+    example = {"now": NOW, "history": {"item": [(3, 1, NOW - 10)]}, "candidates": {"item": [4]}}
+    (base,) = logits(model, [example])
+    for event in [(4, 1, NOW - 10), (3, 2, NOW - 10), (3, 1, NOW - 90_000)]:
+        (other,) = logits(model, [{**example, "history": {"item": [event]}}])
+        assert abs(other["item"][0] - base["item"][0]) > 1e-4
+
+
+def test_an_absent_group_is_an_empty_one(model: ATRank) -> None:
+    example = {"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4]}}
+    batch = make_batch([example], model.schema)
+    whole = model.score(model.encode(batch["history"], batch["now"]), batch["candidates"], NOW)
+    del batch["history"]["query"]
+    without = model.score(model.encode(batch["history"], batch["now"]), batch["candidates"], NOW)
+    assert without["item"].to_list() == whole["item"].to_list()
+
+
+def test_nothing_known_still_gives_finite_scores_and_gradients(data: TimelineData) -> None:
+    model = ATRank(data.schema, data.catalog, l2=0.1, **SMALL)
+    batch = make_batch([{"now": NOW, "history": {}, "candidates": {"item": [0, 4]}}], model.schema)
+    with tf.GradientTape() as tape:
+        scores = model(batch, training=True)
+        loss = tf.reduce_sum(scores) + tf.add_n(model.losses)
+    assert np.isfinite(scores).all()
+    gradients = tape.gradient(loss, [w.value for w in model.trainable_weights])
+    for gradient in gradients:
+        if gradient is not None:
+            assert np.isfinite(tf.convert_to_tensor(gradient)).all()
+
+
+def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
+    batch = make_batch(
+        [{"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4, 9]}}], model.schema
+    )
+    kernel = model.behaviors["item"].project.kernel
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.sin(model(batch)))
+    gradient = tape.gradient(loss, kernel.value).numpy()
+    before = kernel.numpy()
+    direction = np.random.default_rng(0).normal(size=before.shape).astype(np.float32)
+    values = []
+    for sign in (1, -1):
+        kernel.assign(before + sign * 1e-3 * direction)
+        values.append(float(tf.reduce_sum(tf.sin(model(batch)))))
+    kernel.assign(before)
+    assert (values[0] - values[1]) / 2e-3 == pytest.approx((gradient * direction).sum(), rel=0.02)
+
+
+def test_l2_is_on_the_vectors_in_use_alone(data: TimelineData) -> None:
+    model = ATRank(data.schema, data.catalog, l2=0.5, **SMALL)
+    batch = make_batch(
+        [{"now": NOW, "history": {"query": [(2, 1, NOW - 9)]}, "candidates": {"query": [3]}}],
+        model.schema,
+    )
+    with tf.GradientTape() as tape:
+        model(batch, training=True)
+        penalty = tf.add_n(model.losses)
+    encoder = model.behaviors["query"].objects
+    table = encoder.tables["query"].table
+    gradient = tape.gradient(penalty, table.value)
+    assert isinstance(gradient, tf.IndexedSlices)
+    used = {int(encoder.embedding_rows.numpy()[row]) for row in (2, 3)}
+    assert set(gradient.indices.numpy().tolist()) == used
+    model(batch)
+    assert model.losses == []
+
+
+def test_popularity_is_where_training_starts(data: TimelineData) -> None:
+    model = ATRank(data.schema, data.catalog)
+    group = data.schema.group("item")
+    rows = model.behaviors["item"].objects.embedding_rows.numpy()[group.num_oov :]
+    bias = model.biases["item"].table.numpy()[:, 0]
+    own = rows >= group.num_oov
+    counts = data.catalog["item"]["train_counts"][group.num_oov :][own]
+    assert np.corrcoef(bias[rows[own]], np.log(counts + 1))[0, 1] == pytest.approx(1, abs=1e-4)
+
+
+def test_fit_evaluate_predict_save_and_load(data: TimelineData, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    model = ATRank(data.schema, data.catalog, **SMALL)
+    model.compile(LazyAdam(0.01, clip_norm=5.0), PointwiseLoss())
+    history = model.fit(data.batches("train", seed=1), epochs=6, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    test = data.batches("test", num_negatives=5)
+    loss = model.evaluate(test, verbose=0)
+    predicted = model.predict(test, verbose=0)
+    assert predicted.shape == (sum(len(labels) for _, labels in test),)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(test, verbose=0), predicted)
+    assert loaded.evaluate(test, verbose=0) == loss
+    assert loaded.get_config() == model.get_config()
+    kept, given_ = loaded.optimizer.variables, model.optimizer.variables
+    for one, other in zip(kept, given_, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_a_shared_vocabulary_is_one_table(data: TimelineData) -> None:
+    model = ATRank(data.schema, data.catalog, **SMALL)
+    tables = [model.behaviors[name].objects.tables["category"] for name in ("item", "query")]
+    assert tables[0] is tables[1]
+    names = [w.path for w in model.trainable_weights if w.path == "category_table/table"]
+    assert len(names) == 1
+
+
+def test_a_loaded_model_shares_it_still(data: TimelineData, tmp_path: Path) -> None:
+    model = ATRank(data.schema, data.catalog, **SMALL)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert len(loaded.weights) == len(model.weights)
+    tables = [loaded.behaviors[name].objects.tables["category"] for name in ("item", "query")]
+    assert tables[0] is tables[1]
+
+
+def test_mixed_precision_stays_near(data: TimelineData) -> None:
+    examples = [{"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4, 9]}}]
+    model = ATRank(data.schema, data.catalog, **SMALL)
+    half = ATRank(data.schema, data.catalog, dtype="mixed_bfloat16", **SMALL)
+    for one, other in zip(half.weights, model.weights, strict=True):
+        one.assign(other.numpy())
+    scores = half(make_batch(examples, model.schema))
+    assert scores.dtype == tf.float32
+    np.testing.assert_allclose(scores, model(make_batch(examples, model.schema)), atol=0.1)
+
+
+def test_dropout_is_for_training(data: TimelineData) -> None:
+    model = ATRank(data.schema, data.catalog, dropout=0.5, **SMALL)
+    batch = make_batch(
+        [{"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4]}}], model.schema
+    )
+    assert model(batch).numpy() == model(batch).numpy()
+    assert model(batch, training=True).numpy() != model(batch, training=True).numpy()
+
+
+def test_spaces_must_divide_the_width(data: TimelineData) -> None:
+    with pytest.raises(ValueError, match=r"width \(10\) must be a multiple of num_spaces \(4\)"):
+        ATRank(data.schema, data.catalog, width=10, num_spaces=4)

@@ -1,0 +1,78 @@
+"""The command lines' common start, and the progress that they show."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from atrank_tf import progress
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+MODULES = [
+    "data_pipeline.prepare",
+    "atrank_tf.train",
+    "atrank_tf.evaluate",
+    "export.export_model",
+    "export.score",
+    "export.verify",
+    "benchmarks.movielens",
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_help_names_every_flag_and_an_example(command: Command, module: str) -> None:
+    done = command(module, "--help")
+    assert f"python -m {module}" in done.stdout
+    assert "--" in done.stdout.split("flags:")[1]
+    assert "Traceback" not in done.stderr
+
+
+def test_console_scripts_show_the_same_help() -> None:
+    line = "import sys; sys.argv[0] = 'atrank-score'; from export.score import main; main()"
+    script = subprocess.run(
+        [sys.executable, "-c", line, "--help"], capture_output=True, text=True, check=False
+    )
+    assert "Scores raw requests with an exported model" in script.stdout
+    assert "--requests" in script.stdout
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_unknown_flags_and_arguments_are_refused(command: Command, module: str) -> None:
+    done = command(module, "--no_such_flag=1")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "Unknown command line flag 'no_such_flag'" in done.stderr
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    code = (
+        "from atrank_tf import cli\n"
+        "def body():\n    for _ in range(100000): print('x' * 100)\n"
+        "cli.run(body)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_progress_tells_rate_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    shown = progress.Progress("reading", "rows", total=1000, seconds=5)
+    for seconds, count in ((60, 100), (62, 50), (66, 50), (68, 100), (74, 700)):
+        now[0] = seconds
+        shown.advance(count, note="loss 0.5" if seconds == 68 else "")
+    assert capsys.readouterr().err.splitlines() == [
+        "reading: 150 rows, 25/s, about 0:34 left",
+        "reading: 300 rows, 25/s, about 0:28 left, loss 0.5",
+        "reading: 1,000 rows, 64/s",
+    ]

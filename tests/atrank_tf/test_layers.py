@@ -1,0 +1,169 @@
+"""Every layer: shapes, empty rows, gradients, config round trip, save and load."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf.layers import (
+    AttentionBlock,
+    BehaviorEncoder,
+    EmbeddingTable,
+    LatentAttention,
+    ObjectEncoder,
+)
+from atrank_tf.schema import Feature, Group
+
+GROUP = Group(
+    "item",
+    actions=("buy", "view"),
+    features=(
+        Feature("color", vocabulary="color", num_values=6),
+        Feature("tag", vocabulary="tag", multivalued=True, num_values=4),
+    ),
+    num_objects=6,
+    num_oov=1,
+)
+OBJECTS = {
+    "embedding_rows": np.array([0, 3, 2, 1, 0, 0]),
+    "color_rows": np.array([0, 1, 1, 2, 2, 0]),
+    "tag_rows": np.array([1, 2, 2, 3]),
+    "tag_splits": np.array([0, 0, 2, 3, 3, 4, 4]),
+}
+ROWS = tf.RaggedTensor.from_row_lengths(tf.constant([1, 5, 0, 2, 2], tf.int64), [3, 0, 2])
+
+
+def object_encoder() -> ObjectEncoder:
+    tables = {
+        "item": EmbeddingTable(4, 8, name="item_table"),
+        "color": EmbeddingTable(3, 4, name="color_table"),
+        "tag": EmbeddingTable(4, 4, name="tag_table"),
+    }
+    encoder = ObjectEncoder(GROUP, tables, width=8, name="objects")
+    encoder.set_objects(OBJECTS)
+    return encoder
+
+
+def behavior_encoder() -> BehaviorEncoder:
+    return BehaviorEncoder(
+        object_encoder(), num_time_buckets=13, units_per_day=86_400, behavior_width=8, width=16
+    )
+
+
+def vectors(lengths: list[int], width: int = 16) -> tf.RaggedTensor:
+    values = np.random.default_rng(0).normal(size=[sum(lengths), width]).astype(np.float32)
+    return tf.RaggedTensor.from_row_lengths(values, lengths)
+
+
+HISTORY = {"object": ROWS, "action": ROWS.with_flat_values(tf.constant([0, 1, 2, 1, 1], tf.int64))}
+HISTORY["time"] = ROWS.with_flat_values(tf.constant([9, 10**9, 0, 5, 10**9 + 5], tf.int64))
+NOW = tf.constant([10**9 + 10] * 3, tf.int64)
+
+LAYERS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], list[int]]] = {
+    "table": (lambda: EmbeddingTable(5, 4), lambda layer: layer(ROWS.flat_values % 5), [5, 4]),
+    "objects": (object_encoder, lambda layer: layer(ROWS.flat_values), [5, 8]),
+    "behaviors": (behavior_encoder, lambda layer: layer(HISTORY, NOW).flat_values, [5, 16]),
+    "attention": (
+        lambda: LatentAttention(16, 4),
+        lambda layer: layer(vectors([1, 2, 0]), vectors([3, 0, 2])),
+        [3, 16],
+    ),
+    "block": (
+        lambda: AttentionBlock(16, 4, dropout=0.1),
+        lambda layer: layer(vectors([1, 2, 0]), vectors([3, 0, 2])).flat_values,
+        [3, 16],
+    ),
+}
+
+
+@keras.saving.register_keras_serializable("tests")
+class Holder(keras.Model):
+    """A model that is one layer, so that the layer can be saved and loaded."""
+
+    def __init__(self, layer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.layer = layer
+        self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        return {"layer": keras.saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Holder":
+        return cls(keras.saving.deserialize_keras_object(config["layer"]))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(name: str, tmp_path: Path) -> None:
+    make, call, shape = LAYERS[name]
+    layer = make()
+    found = call(layer)
+    assert list(found.shape) == shape
+    assert np.isfinite(found).all()
+
+    again = type(layer).from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert [w.shape for w in again.weights] == [w.shape for w in layer.weights]
+
+    Holder(layer).save(tmp_path / "layer.keras")
+    loaded = keras.models.load_model(tmp_path / "layer.keras").layer
+    np.testing.assert_array_equal(call(loaded), found)
+
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(call(layer)))
+    gradients = tape.gradient(loss, [w.value for w in layer.trainable_weights])
+    assert all(g is not None for g in gradients)
+    assert all(np.isfinite(tf.convert_to_tensor(g)).all() for g in gradients)
+
+
+@pytest.mark.parametrize("name", ["objects", "attention", "block", "behaviors"])
+def test_no_input_at_all(name: str) -> None:
+    layer = LAYERS[name][0]()
+    nothing = ROWS[:0]
+    found = {
+        "objects": lambda: layer(nothing.flat_values),
+        "attention": lambda: layer(vectors([]), vectors([])),
+        "block": lambda: layer(vectors([]), vectors([])).flat_values,
+        "behaviors": lambda: layer(dict.fromkeys(HISTORY, nothing), NOW[:0]).flat_values,
+    }[name]()
+    assert found.shape[0] == 0
+
+
+def test_a_query_without_memory_gets_zeros() -> None:
+    found = LatentAttention(16, 4)(vectors([1, 2]), vectors([0, 3]))
+    assert not found.numpy()[0].any()
+    assert found.numpy()[1:].any()
+
+
+def test_mean_of_the_values_of_a_feature() -> None:
+    encoder = object_encoder()
+    encoder.network.kernel.assign(np.eye(16, 8, -8))  # Passes on color and tag.
+    encoder.network.bias.assign(np.zeros(8))
+    tags = encoder(tf.constant([1, 3], tf.int64)).numpy()[:, 4:]
+    table = encoder.tables["tag"].table.numpy()
+    np.testing.assert_allclose(tags[0], (table[1] + table[2]) / 2, atol=1e-6)
+    np.testing.assert_array_equal(tags[1], np.zeros(4))
+
+
+def test_a_candidate_is_an_object_that_nothing_was_done_to() -> None:
+    layer = behavior_encoder()
+    expected = layer.project(layer.objects(ROWS.flat_values))
+    np.testing.assert_array_equal(layer.candidates(ROWS).flat_values, expected)
+
+
+def test_gradients_of_a_table_are_sparse() -> None:
+    table = EmbeddingTable(1000, 4)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(table(tf.constant([3, 7, 3])))
+    gradient = tape.gradient(loss, table.table.value)
+    assert isinstance(gradient, tf.IndexedSlices)
+    assert gradient.values.shape == [3, 4]
+
+
+def test_width_must_be_a_multiple_of_the_spaces() -> None:
+    with pytest.raises(ValueError, match=r"width \(16\) must be a multiple of num_spaces \(5\)"):
+        LatentAttention(16, 5)

@@ -1,0 +1,45 @@
+"""Losses against their definitions."""
+
+import keras
+import numpy as np
+import pytest
+
+from atrank_tf import BPRLoss, PointwiseLoss, TargetCount
+
+LABELS = np.array([1, 0, 0, 1, 0, 1], np.float32)
+LOGITS = np.array([2.0, 1.0, -1.0, 0.5, 0.5, 30.0], np.float32)
+
+
+def test_pointwise_is_sigmoid_cross_entropy() -> None:
+    p = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
+    expected = -np.mean(LABELS * np.log(p) + (1 - LABELS) * np.log(1 - p))
+    assert float(PointwiseLoss()(LABELS, LOGITS)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_pointwise_stays_finite_far_out() -> None:
+    assert np.isfinite(float(PointwiseLoss()(np.array([1.0, 0.0]), np.array([-1e4, 1e4]))))
+
+
+def test_bpr_compares_each_positive_with_its_own_negatives() -> None:
+    differences = np.array([2 - 1, 2 + 1, 0.5 - 0.5])  # The last positive has no negative.
+    expected = np.mean(np.log1p(np.exp(-differences)))
+    assert float(BPRLoss()(LABELS, LOGITS)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bpr_of_nothing_to_compare_is_zero() -> None:
+    assert float(BPRLoss()(np.array([1.0]), np.array([3.0]))) == 0
+    assert float(BPRLoss()(np.array([0.0]), np.array([3.0]))) == 0
+
+
+@pytest.mark.parametrize("loss", [PointwiseLoss(), BPRLoss()])
+def test_losses_serialise(loss: keras.losses.Loss) -> None:
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert type(again) is type(loss)
+    assert float(again(LABELS, LOGITS)) == float(loss(LABELS, LOGITS))
+
+
+def test_target_count_counts_positives() -> None:
+    metric = TargetCount()
+    metric.update_state(LABELS, LOGITS)
+    metric.update_state(LABELS[:1], LOGITS[:1])
+    assert float(metric.result()) == 4

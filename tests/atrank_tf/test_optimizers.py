@@ -1,0 +1,117 @@
+"""LazyAdam against Keras' Adam, where both mean the same, and where they must differ."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf import LazyAdam
+from atrank_tf.layers import EmbeddingTable
+
+
+def sparse(rows: list[int], values: list[list[float]], num_rows: int = 6) -> tf.IndexedSlices:
+    return tf.IndexedSlices(tf.constant(values), tf.constant(rows), tf.constant([num_rows, 2]))
+
+
+def variables() -> list[keras.Variable]:
+    random = np.random.default_rng(0)
+    return [keras.Variable(random.normal(size=shape), dtype="float32") for shape in ([6, 2], [3])]
+
+
+def test_dense_steps_are_adams() -> None:
+    mine, other = variables(), variables()
+    lazy, adam = LazyAdam(0.1), keras.optimizers.Adam(0.1)
+    random = np.random.default_rng(1)
+    for _ in range(5):
+        gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in mine]
+        lazy.apply(gradients, mine)
+        adam.apply(gradients, other)
+    for one, two in zip(mine, other, strict=True):
+        np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-5)
+
+
+def test_rows_touched_at_every_step_get_adams_step() -> None:
+    (mine, _), (other, _) = variables(), variables()
+    lazy, adam = LazyAdam(0.1), keras.optimizers.Adam(0.1)
+    for step in range(4):
+        values = np.full([3, 2], 1.0 + step, np.float32)
+        values[2] = -0.5
+        gradient = sparse([4, 1, 4], values.tolist())  # Row 4 twice: the sum counts.
+        lazy.apply([gradient], [mine])
+        adam.apply([tf.convert_to_tensor(gradient)], [other])
+    np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=1e-5)
+
+
+def test_rows_not_touched_stay_as_they_are() -> None:
+    (table, _) = variables()
+    lazy = LazyAdam(0.1)
+    lazy.apply([sparse([2], [[1.0, 1.0]])], [table])
+    before = table.numpy()
+    lazy.apply([sparse([5], [[1.0, -1.0]])], [table])
+    np.testing.assert_array_equal(table.numpy()[:5], before[:5])
+    assert (table.numpy()[5] != before[5]).all()
+
+
+def test_an_empty_gradient_changes_nothing() -> None:
+    (table, _) = variables()
+    before = table.numpy()
+    gradient = tf.IndexedSlices(tf.zeros([0, 2]), tf.zeros([0], tf.int32), tf.constant([6, 2]))
+    LazyAdam(0.1, clip_norm=1.0).apply([gradient], [table])
+    np.testing.assert_array_equal(table.numpy(), before)
+
+
+def test_clipping_sees_the_norm_of_all_gradients_with_repeated_rows_summed() -> None:
+    clipped, scaled = variables(), variables()
+    lazy = LazyAdam(0.1, epsilon=1.0, clip_norm=5.0)  # A large epsilon lets sizes matter.
+    lazy.apply([sparse([1, 1], [[2.0, 0.0], [4.0, 0.0]]), tf.constant([8.0, 0.0, 0.0])], clipped)
+    plain = LazyAdam(0.1, epsilon=1.0)
+    plain.apply([sparse([1], [[3.0, 0.0]]), tf.constant([4.0, 0.0, 0.0])], scaled)
+    for one, two in zip(clipped, scaled, strict=True):
+        np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-6)
+
+
+def test_a_step_traces_no_operation_of_the_tables_size() -> None:
+    table = EmbeddingTable(5_000, 4)
+    lazy = LazyAdam(0.1, clip_norm=5.0)
+    lazy.build(table.trainable_variables)
+
+    @tf.function
+    def step(rows: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(table(rows)))
+        lazy.apply(tape.gradient(loss, [table.table.value]), [table.table])
+
+    graph = step.get_concrete_function(tf.TensorSpec([3], tf.int64)).graph
+    sizes = [
+        output.shape.num_elements() or 0
+        for operation in graph.get_operations()
+        for output in operation.outputs
+        if output.dtype != tf.resource
+    ]
+    assert max(sizes) < 5_000
+
+
+def test_state_is_saved_and_serialised(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+    model.compile(LazyAdam(0.05, beta_1=0.8, clip_norm=2.0), "mse")
+    x, y = np.ones([4, 2]), np.zeros([4, 1])
+    model.fit(x, y, epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.optimizer.get_config() == model.optimizer.get_config()
+    for trained in (model, loaded):
+        trained.fit(x, y, epochs=1, verbose=0)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_a_schedule_is_followed() -> None:
+    (table, _) = variables()
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.1, 0.0])
+    lazy = LazyAdam(schedule)
+    lazy.apply([sparse([2], [[1.0, 1.0]])], [table])
+    before = table.numpy()
+    lazy.apply([sparse([2], [[1.0, 1.0]])], [table])
+    np.testing.assert_array_equal(table.numpy(), before)
+    assert float(lazy.learning_rate) == pytest.approx(0.0)

@@ -1,0 +1,127 @@
+"""Ranking metrics against scikit-learn and against their definitions, spelled out."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score, roc_auc_score
+
+from atrank_tf import ranking_metrics
+from atrank_tf.ranking_metrics import PerUser, Scored
+
+
+def scored(rows: list[tuple[int, int, int, float]], labelled: bool = False) -> Scored:
+    user, moment, label, logit = (np.array(column) for column in zip(*rows, strict=True))
+    return Scored(user, moment, label, logit.astype(float), labelled)
+
+
+# Candidates of few different scores, so that ties are frequent.
+CANDIDATES = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 1), st.integers(-2, 2)),
+    min_size=1,
+    max_size=60,
+).map(lambda rows: [(user, 10 * user + moment, y, float(s)) for user, moment, y, s in rows])
+
+
+def by_hand(rows: list[tuple[int, int, int, float]], labelled: bool) -> dict[int, dict[str, float]]:
+    users: dict[int, dict[str, list[float]]] = {}
+    for user, moment, label, logit in rows:
+        if not label:
+            continue
+        mine = users.setdefault(user, {"auc": [], "hr@10": [], "ndcg@10": [], "mrr": []})
+        others = [s for _, m, y, s in rows if m == moment and not y]
+        if others:
+            ahead = sum(s > logit for s in others) + sum(s == logit for s in others) / 2
+            mine["hr@10"].append(float(1 + ahead <= 10))
+            mine["ndcg@10"].append(float(1 + ahead <= 10) / np.log2(2 + ahead))
+            mine["mrr"].append(1 / (1 + ahead))
+        if labelled:
+            others = [s for u, _, y, s in rows if u == user and not y]
+        if others:
+            wins = [float(logit > s) + 0.5 * float(logit == s) for s in others]
+            mine["auc"].append(sum(wins) / len(wins))
+    return {
+        user: {name: np.mean(v) if v else np.nan for name, v in values.items()}
+        for user, values in users.items()
+    }
+
+
+@given(rows=CANDIDATES, labelled=st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_per_user_is_what_the_definitions_say(
+    rows: list[tuple[int, int, int, float]], labelled: bool
+) -> None:
+    found = ranking_metrics.per_user(scored(rows, labelled))
+    expected = by_hand(rows, labelled)
+    assert found.user.tolist() == sorted(expected)
+    for name, values in found.means.items():
+        mine = [expected[user][name] for user in found.user.tolist()]
+        np.testing.assert_allclose(values, mine, atol=1e-12)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3)), min_size=2, max_size=40).filter(
+        lambda rows: len({label for label, _ in rows}) == 2
+    )
+)
+@settings(max_examples=50, deadline=None)
+def test_auc_of_one_list_is_scikit_learns(rows: list[tuple[int, int]]) -> None:
+    labels, logits = zip(*rows, strict=True)
+    found = ranking_metrics.per_user(scored([(1, 1, y, float(s)) for y, s in rows], labelled=True))
+    assert found.means["auc"][0] == pytest.approx(roc_auc_score(labels, logits))
+
+
+def test_ndcg_of_one_positive_is_scikit_learns() -> None:
+    logits = np.random.default_rng(0).permutation(30).astype(float)
+    rows = [(1, 1, int(i == 7), s) for i, s in enumerate(logits)]
+    found = ranking_metrics.per_user(scored(rows)).means["ndcg@10"][0]
+    labels = np.zeros((1, 30))
+    labels[0, 7] = 1
+    assert found == pytest.approx(ndcg_score(labels, logits[np.newaxis], k=10))
+
+
+def test_gauc_weighs_users_by_their_positives() -> None:
+    rows = [(1, 1, 1, 1.0), (1, 1, 0, 0.0)]
+    rows += [(2, 2 + i, y, float(-y)) for i in range(3) for y in (0, 1)]
+    summary = ranking_metrics.summarize(ranking_metrics.per_user(scored(rows)))
+    assert summary["auc"]["value"] == 0.5
+    assert summary["gauc"]["value"] == 0.25
+    assert (summary["users"], summary["positives"]) == (2, 4)
+
+
+def test_interval_is_the_bootstraps_and_covers_the_value() -> None:
+    random = np.random.default_rng(0)
+    auc = random.uniform(0.5, 1, 400)
+    users = PerUser(
+        np.arange(400), np.ones(400, int), dict.fromkeys(("auc", "hr@10", "ndcg@10", "mrr"), auc)
+    )
+    found = ranking_metrics.summarize(users)["auc"]
+    deviation = auc.std() / 20
+    assert found["value"] == pytest.approx(auc.mean())
+    assert found["low"] == pytest.approx(auc.mean() - 1.96 * deviation, abs=0.2 * deviation)
+    assert found["high"] == pytest.approx(auc.mean() + 1.96 * deviation, abs=0.2 * deviation)
+    assert ranking_metrics.summarize(users) == ranking_metrics.summarize(users)
+
+
+def test_nothing_to_measure() -> None:
+    alone = ranking_metrics.per_user(scored([(1, 1, 1, 0.5)]))
+    summary = ranking_metrics.summarize(alone)
+    assert summary["auc"] is None
+    assert summary["mrr"] is None
+    assert summary["users"] == 0
+    empty = np.empty(0, np.int64)
+    assert ranking_metrics.per_user(Scored(empty, empty, empty, empty)).user.tolist() == []
+
+
+def test_difference_is_paired_by_user() -> None:
+    def users(ids: list[int], auc: list[float]) -> PerUser:
+        values = {name: np.array(auc) for name in ("auc", "hr@10", "ndcg@10", "mrr")}
+        return PerUser(np.array(ids), np.ones(len(ids), int), values)
+
+    found = ranking_metrics.difference(
+        users([1, 2, 3], [0.9, 0.5, np.nan]), users([2, 1, 3], [0.4, 0.8, 1])
+    )
+    assert found is not None
+    assert found["value"] == pytest.approx(0.1)
+    assert found["low"] == pytest.approx(0.1)
+    assert ranking_metrics.difference(users([1], [0.5]), users([2], [0.5])) is None

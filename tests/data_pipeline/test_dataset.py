@@ -1,0 +1,318 @@
+"""Batches cut out of timelines, compared with plain Python over the logs they came from."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atrank_tf.errors import UserError
+from atrank_tf.schema import Group, Schema, Split, Vocabulary
+from data_pipeline.dataset import TimelineData
+from data_pipeline.prepare import prepare
+from tests.conftest import START, make_logs
+
+Moment = dict[str, Any]
+
+
+def moments(data: TimelineData, split: str, **options: Any) -> Iterator[Moment]:
+    """Every example of a dataset as plain Python values, with raw ids."""
+    users = pq.read_table(data.directory / "users.parquet")["user"].to_pylist()
+    ids = {
+        g.name: [None] * g.num_oov
+        + pq.read_table(data.directory / f"objects/{g.name}.parquet")["object"].to_pylist()
+        for g in data.schema.groups
+    }
+    for inputs, labels in data.batches(split, **options):
+        labels, first = labels.numpy(), 0
+        candidates: list[dict[str, list[tuple[Any, float]]]] = [{} for _ in inputs["user"]]
+        for target in data.schema.targets:
+            for i, row in enumerate(inputs["candidates"][target].to_list()):
+                mine = labels[first : first + len(row)].tolist()
+                first += len(row)
+                candidates[i][target] = [
+                    (ids[target][o], y) for o, y in zip(row, mine, strict=True)
+                ]
+        assert first == len(labels)
+        for i, (user, now) in enumerate(
+            zip(inputs["user"].numpy(), inputs["now"].numpy(), strict=True)
+        ):
+            yield {
+                "user": users[user - 1],
+                "now": int(now),
+                "history": {
+                    name: list(
+                        zip(
+                            [ids[name][o] for o in h["object"][i].numpy()],
+                            h["action"][i].numpy().tolist(),
+                            h["time"][i].numpy().tolist(),
+                            strict=True,
+                        )
+                    )
+                    for name, h in inputs["history"].items()
+                },
+                "candidates": candidates[i],
+            }
+
+
+def positives(moment: Moment, target: str = "item") -> list[Any]:
+    return [o for o, y in moment["candidates"][target] if y]
+
+
+def negatives(moment: Moment, target: str = "item") -> list[Any]:
+    return [o for o, y in moment["candidates"][target] if not y]
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    source = tmp_path_factory.mktemp("logs")
+    make_logs(source)
+    return pd.read_parquet(source / "events.parquet")
+
+
+def bounds(logs: pd.DataFrame) -> dict[int, tuple[int, int]]:
+    """Leave-last-out: when validation and test begin for each user."""
+    found = {}
+    for user, mine in logs.groupby("user"):
+        times = sorted(set(mine["time"]))
+        found[user] = (times[-2] if len(times) > 2 else times[-1], times[-1])
+    return found
+
+
+@pytest.mark.parametrize("max_history", [3, 1000])
+def test_examples_are_what_the_logs_say(
+    data: TimelineData, logs: pd.DataFrame, max_history: int
+) -> None:
+    splits = bounds(logs)
+    seen = 0
+    for split in ("train", "validation", "test"):
+        for moment in moments(data, split, max_history=max_history, seed=1):
+            mine = logs[logs["user"] == moment["user"]]
+            now, (validation, test) = moment["now"], splits[moment["user"]]
+            expected_split = "train" if now < validation else "validation" if now < test else "test"
+            assert split == expected_split
+            for name, events in moment["history"].items():
+                past = mine[(mine["group"] == name) & (mine["time"] < now)]
+                assert len(events) == min(max_history, len(past))
+                actions = {"buy": 1, "view": 2, "": 1}
+                rows = sorted(zip(past["time"], past["object"], strict=True))[-max_history:]
+                assert [t for _, _, t in events] == [t for t, _ in rows]
+                every = {
+                    (o, actions[a], t)
+                    for o, a, t in zip(past["object"], past["action"], past["time"], strict=True)
+                }
+                assert set(events) <= every
+            for target in ("item", "query"):
+                wanted = mine[(mine["group"] == target) & (mine["time"] == now)]
+                assert sorted(positives(moment, target)) == sorted(wanted["object"])
+                seen += len(wanted)
+    assert seen == len(logs)
+
+
+def test_negatives_are_untouched_and_as_many_as_asked(
+    data: TimelineData, logs: pd.DataFrame
+) -> None:
+    touched = logs.groupby(["user", "group"])["object"].agg(set)
+    for split, count in (("train", 2), ("test", 7)):
+        for moment in moments(data, split, num_negatives=count, seed=1):
+            for target in ("item", "query"):
+                wanted = positives(moment, target)
+                found = negatives(moment, target)
+                if not wanted:
+                    assert not found
+                    continue
+                seen = touched.get((moment["user"], target), set())
+                if split == "train":  # What a user touches later must not be given away.
+                    mine = logs[(logs["user"] == moment["user"]) & (logs["group"] == target)]
+                    before = mine["time"] < bounds(logs)[moment["user"]][0]
+                    seen = set(mine["object"][before])
+                assert not set(found) & seen
+                assert len(found) == count * (len(wanted) if split == "train" else 1)
+
+
+def test_no_feature_tells_of_the_target_or_later(tmp_path: Path, logs: pd.DataFrame) -> None:
+    """Whatever happens from a moment on, its example has the same features."""
+    cut = int(np.quantile(logs["time"], 0.7))
+    split = Split("time", cut, cut)
+    random = np.random.default_rng(5)
+    features = []
+    for name in ("as it was", "another future"):
+        source = tmp_path / name
+        source.mkdir()
+        schema = dataclasses.replace(make_logs(source), split=split, user_id_type="int")
+        events = logs.copy()
+        if name == "another future":
+            later = events["time"] >= cut
+            is_item = later & (events["group"] == "item")
+            events.loc[is_item, "object"] = random.integers(100, 140, is_item.sum())
+            events.loc[is_item, "action"] = random.choice(["buy", "view"], is_item.sum())
+            events = events.drop_duplicates()
+        events.to_parquet(source / "events.parquet")
+        prepare(schema, source / "out", [str(source / "events.parquet")], base_dir=source)
+        data = TimelineData(source / "out")
+        trained = list(moments(data, "train", seed=1, epoch=0))
+        first = {  # What each user's first moment after the cut shows of the past.
+            m["user"]: m["history"] for m in sorted(moments(data, "test"), key=lambda m: -m["now"])
+        }
+        tables = {
+            name: data.catalog[name]["train_counts"][: data.schema.group(name).num_trained]
+            for name in ("item", "query")
+        }
+        vocabularies = {v.name: v.num_rows for v in data.schema.vocabularies}
+        features.append((trained, first, tables, vocabularies))
+    (trained, first, tables, vocabularies), (trained2, first2, tables2, vocabularies2) = features
+    assert trained == trained2
+    assert first == first2
+    assert vocabularies == vocabularies2
+    for name, counts in tables.items():
+        np.testing.assert_array_equal(counts, tables2[name])
+
+
+def as_bytes(dataset: tf.data.Dataset) -> list[bytes]:
+    return [
+        b"".join(t.numpy().tobytes() for t in tf.nest.flatten(batch, expand_composites=True))
+        for batch in dataset
+    ]
+
+
+def test_the_same_seed_gives_the_same_batches(data: TimelineData) -> None:
+    first = as_bytes(data.batches("train", seed=3, epoch=2, token_budget=400))
+    assert as_bytes(data.batches("train", seed=3, epoch=2, token_budget=400)) == first
+    assert as_bytes(data.batches("train", seed=4, epoch=2, token_budget=400)) != first
+    assert as_bytes(data.batches("train", seed=3, epoch=3, token_budget=400)) != first
+
+
+def test_each_iteration_is_a_new_epoch(data: TimelineData) -> None:
+    dataset = data.batches("train", seed=3, token_budget=400)
+    first, second = as_bytes(dataset), as_bytes(dataset)
+    assert sorted(first) != sorted(second)
+    again = data.batches("train", seed=3, token_budget=400)
+    assert [as_bytes(again), as_bytes(again)] == [first, second]
+
+    def drawn(epoch: int) -> dict[tuple, list]:
+        found = moments(data, "train", seed=3, epoch=epoch)
+        return {(m["user"], m["now"]): negatives(m) for m in found}
+
+    one, other = drawn(0), drawn(1)
+    assert set(one) == set(other)
+    assert sum(one[key] != other[key] for key in one) > len(one) / 2
+
+
+def test_evaluation_candidates_hang_on_nothing_but_the_moment(data: TimelineData) -> None:
+    def candidates(**options: Any) -> dict[tuple, Any]:
+        return {(m["user"], m["now"]): m["candidates"] for m in moments(data, "test", **options)}
+
+    first = candidates()
+    assert candidates(max_history=2, token_budget=100) == first
+    assert candidates(max_moments=10) == first
+
+
+def test_batches_keep_to_the_budget_and_gather_like_lengths(data: TimelineData) -> None:
+    padding = tokens = 0
+    for inputs, _ in data.batches("train", seed=1, token_budget=600):
+        lengths = sum(h["object"].row_lengths() for h in inputs["history"].values())
+        counts = sum(c.row_lengths() for c in inputs["candidates"].values())
+        total = int(tf.reduce_sum(lengths) + tf.reduce_sum(counts))
+        largest = int(tf.reduce_max(lengths + counts))
+        assert total < 600 + largest
+        padding += int(tf.reduce_max(lengths)) * len(lengths)
+        tokens += int(tf.reduce_sum(lengths))
+    assert tokens > 0.7 * padding
+
+
+def test_max_moments_are_chosen_anew_each_epoch(data: TimelineData) -> None:
+    chosen = []
+    for epoch in (0, 1):
+        found = [(m["user"], m["now"]) for m in moments(data, "train", max_moments=2, epoch=epoch)]
+        counts = pd.Series([user for user, _ in found]).value_counts()
+        assert counts.max() == 2
+        chosen.append(set(found))
+    assert chosen[0] != chosen[1]
+
+
+def test_users_who_touched_everything_get_no_negatives(tmp_path: Path) -> None:
+    rows = [(1, o, START + o) for o in range(5)] + [(1, 0, START + 50)]
+    pd.DataFrame(rows, columns=["user", "object", "time"]).to_csv(tmp_path / "e.csv", index=False)
+    schema = Schema((Group("item"),), ("item",))
+    prepare(schema, tmp_path / "out", [str(tmp_path / "e.csv")])
+    data = TimelineData(tmp_path / "out")
+    (moment,) = moments(data, "test")
+    assert moment["candidates"]["item"] == [(0, 1.0)]
+
+
+def test_labelled_targets_are_the_candidates(tmp_path: Path) -> None:
+    events = pd.DataFrame({"user": [1, 1, 1], "object": [5, 6, 7], "time": [10, 20, 30]})
+    events.to_csv(tmp_path / "e.csv", index=False)
+    shown = [
+        (1, 5, 15, 1),
+        (1, 6, 15, 0),
+        (1, 7, 15, 0),
+        (1, 6, 25, 0),
+        (1, 5, 30, 1),
+        (2, 5, 9, 1),
+    ]
+    pd.DataFrame(shown, columns=["user", "object", "time", "label"]).to_csv(
+        tmp_path / "shown.csv", index=False
+    )
+    schema = Schema(
+        (Group("item", impressions="shown.csv"),),
+        ("item",),
+        vocabularies=(Vocabulary("item", min_count=1),),
+    )
+    prepare(schema, tmp_path / "out", [str(tmp_path / "e.csv")], base_dir=tmp_path)
+    data = TimelineData(tmp_path / "out")
+    found = {
+        (m["user"], m["now"]): (m["history"]["item"], sorted(m["candidates"]["item"]))
+        for split in ("train", "validation", "test")
+        for m in moments(data, split)
+    }
+    assert found == {
+        (1, 15): ([(5, 1, 10)], [(5, 1.0), (6, 0.0), (7, 0.0)]),
+        (1, 25): ([(5, 1, 10), (6, 1, 20)], [(6, 0.0)]),
+        (1, 30): ([(5, 1, 10), (6, 1, 20)], [(5, 1.0)]),
+        (2, 9): ([], [(5, 1.0)]),
+    }
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(0, 9)),
+        min_size=1,
+        max_size=25,
+        unique=True,
+    )
+)
+@settings(max_examples=15, deadline=None)
+def test_any_logs_give_every_target_once(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("any")
+    pd.DataFrame(rows, columns=["user", "object", "time"]).to_csv(path / "e.csv", index=False)
+    prepare(Schema((Group("item"),), ("item",)), path / "out", [str(path / "e.csv")])
+    data = TimelineData(path / "out")
+    found = []
+    for split in ("train", "validation", "test"):
+        for m in moments(data, split, token_budget=8):
+            assert all(t < m["now"] for _, _, t in m["history"]["item"])
+            found += [(m["user"], o, m["now"]) for o in positives(m)]
+    assert sorted(found) == sorted(rows)
+
+
+def test_unknown_split(data: TimelineData) -> None:
+    with pytest.raises(UserError, match="split 'dev': expected one of train, validation, test"):
+        data.batches("dev")
+
+
+def test_no_prepared_data(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no prepared data \(no manifest\.json\)"):
+        TimelineData(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match=r"manifest\.json: is no manifest of prepared data"):
+        TimelineData(tmp_path)
