@@ -1,10 +1,13 @@
 """What every command line of the package shares: how it starts and how it fails."""
 
+import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 
+import tensorflow as tf
 from absl import app, flags
 
 from atrank_tf.errors import UserError
@@ -19,7 +22,8 @@ def run(command: Callable[[], None]) -> None:
 
     Raises:
         SystemExit: Status 0 when the command succeeded, 1 on a `UserError` (its
-            message printed to stderr as one line, without a traceback), 2 when
+            message printed to stderr as one line, without a traceback) or when a file
+            cannot be read or written, 2 when
             the command line itself cannot be parsed, 130 on Ctrl-C, 143 on SIGTERM.
             What was half done is removed in each case.
     """
@@ -33,12 +37,18 @@ def run(command: Callable[[], None]) -> None:
             command()
         except UserError as error:
             _fail(" ".join(str(error).split()), 1)
+        except BrokenPipeError:  # Whoever read the output has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except tf.errors.DataLossError:
+            _fail("the prepared data is damaged: a record does not match its checksum", 1)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror or error}", 1)
         except _Interrupted as error:
             _fail("interrupted", 128 + error.number)
-        except BrokenPipeError:  # Whoever read the output has seen enough.
-            sys.stderr.close()
-            sys.exit(1)
 
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     _describe(command.__module__)
     app.run(main)
 

@@ -8,52 +8,61 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ranking_metrics
+from atrank_tf.errors import UserError
 from atrank_tf.models import Ranker
 from atrank_tf.progress import Progress
 from atrank_tf.run_directory import RunDirectory
 from data_pipeline.dataset import TimelineData
 
 
-def score_batches(
-    model: Ranker, batches: tf.data.Dataset, progress: Progress | None = None
-) -> dict[str, ranking_metrics.Scored]:
+class Scoring:
     """Scores all candidates of a dataset, encoding each history once.
 
     Args:
         model: The model.
         batches: What `TimelineData.batches` returned.
-        progress: What to tell of each batch's moments, if anything.
-
-    Returns:
-        The scored candidates by target group.
     """
-    score = tf.function(model, input_signature=[batches.element_spec[0]])
-    targets = model.schema.targets
-    parts: dict[str, list[tuple[np.ndarray, ...]]] = {target: [] for target in targets}
-    num_moments = 0
-    for inputs, labels in batches:
-        logits = score(inputs).numpy()
-        users = inputs["user"].numpy()
-        first = 0
-        for target in targets:
-            rows = inputs["candidates"][target].value_rowids().numpy()
-            mine = slice(first, first + len(rows))
-            first += len(rows)
-            parts[target].append(
-                (users[rows], rows + num_moments, labels.numpy()[mine], logits[mine])
+
+    def __init__(self, model: Ranker, batches: tf.data.Dataset) -> None:
+        self._schema = model.schema
+        self._batches = batches
+        self._score = tf.function(model, input_signature=[batches.element_spec[0]])
+
+    def run(self, progress: Progress | None = None) -> dict[str, ranking_metrics.Scored]:
+        """Goes through the dataset once.
+
+        Args:
+            progress: What to tell of each batch's moments, if anything.
+
+        Returns:
+            The scored candidates by target group.
+        """
+        targets = self._schema.targets
+        parts: dict[str, list[tuple[np.ndarray, ...]]] = {target: [] for target in targets}
+        num_moments = 0
+        for inputs, labels in self._batches:
+            logits = self._score(inputs).numpy()
+            users = inputs["user"].numpy()
+            first = 0
+            for target in targets:
+                rows = inputs["candidates"][target].value_rowids().numpy()
+                mine = slice(first, first + len(rows))
+                first += len(rows)
+                parts[target].append(
+                    (users[rows], rows + num_moments, labels.numpy()[mine], logits[mine])
+                )
+            num_moments += len(users)
+            if progress:
+                progress.advance(len(users))
+        scored = {}
+        for target, arrays in parts.items():
+            columns = zip(*arrays, strict=True) if arrays else ([], [], [], [])
+            user, moment, label, logit = (
+                np.concatenate([np.empty(0, np.int64), *column]) for column in columns
             )
-        num_moments += len(users)
-        if progress:
-            progress.advance(len(users))
-    scored = {}
-    for target, arrays in parts.items():
-        columns = zip(*arrays, strict=True) if arrays else ([], [], [], [])
-        user, moment, label, logit = (
-            np.concatenate([np.empty(0, np.int64), *column]) for column in columns
-        )
-        labelled = bool(model.schema.group(target).impressions)
-        scored[target] = ranking_metrics.Scored(user, moment, label, logit, labelled)
-    return scored
+            labelled = bool(self._schema.group(target).impressions)
+            scored[target] = ranking_metrics.Scored(user, moment, label, logit, labelled)
+        return scored
 
 
 def evaluate(
@@ -79,6 +88,10 @@ def evaluate(
         UserError: A directory holds no prepared data or no trained model, or a model was
             trained on other data.
     """
+    if num_negatives < 1:
+        raise UserError(f"negatives is {num_negatives}: expected 1 or more")
+    if len({model_dir, *baselines}) <= len(baselines):
+        raise UserError(f"baselines: {model_dir} or a baseline is named twice")
     data = TimelineData(data_dir)
     run = RunDirectory(model_dir)
     settings = run.settings()
@@ -89,7 +102,7 @@ def evaluate(
         batches = data.batches(
             split, num_negatives=num_negatives, max_history=settings["max_history"]
         )
-        scored = score_batches(model, batches, Progress(f"evaluating {directory}", "moments"))
+        scored = Scoring(model, batches).run(Progress(f"evaluating {directory}", "moments"))
         per_user[directory] = {t: ranking_metrics.per_user(s) for t, s in scored.items()}
         results[directory] = {
             "model": RunDirectory(directory).settings()["model"],

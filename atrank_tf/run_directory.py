@@ -10,6 +10,7 @@ metrics.json         written by evaluation
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class RunDirectory:
         path = self.path / "settings.json"
         if not path.exists():
             raise UserError(f"{self.path}: holds no trained model (no settings.json there)")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _read_json(path)
 
     def begin(
         self, settings: dict[str, Any], fingerprint: str, objects: Path
@@ -68,8 +69,10 @@ class RunDirectory:
             UserError: The directory holds a run with other settings or data.
         """
         wanted = {**settings, "data_fingerprint": fingerprint}
-        if not (self.path / "settings.json").exists():
-            self._checkpoints.mkdir(parents=True, exist_ok=True)
+        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        for partial in self._checkpoints.glob("partial-*"):  # Of a run that was killed.
+            partial.unlink()
+        if not (self.path / "state.json").exists():  # Nothing was ever saved here.
             shutil.copytree(objects, self.objects, dirs_exist_ok=True)
             self._write("settings.json", wanted)
             return None
@@ -99,7 +102,8 @@ class RunDirectory:
             partial = self._checkpoints / f"partial-{name}"
             model.save(partial)
             partial.replace(self._checkpoints / name)
-        self._write("state.json", state)
+        seeds = [seed.numpy().tolist() for seed in _dropout_seeds(model)]
+        self._write("state.json", {**state, "dropout_seeds": seeds})
         for old in self._checkpoints.glob("last-*.keras"):
             if old.name != last:
                 old.unlink()
@@ -108,7 +112,10 @@ class RunDirectory:
         """Loads the model that `save` was given last, with its optimizer state."""
         state = self._read_state()
         assert state is not None
-        return keras.models.load_model(self._checkpoints / _last_name(state))
+        model = _load(self._checkpoints / _last_name(state))
+        for seed, value in zip(_dropout_seeds(model), state["dropout_seeds"], strict=True):
+            seed.assign(value)
+        return model
 
     def load_best(self, fingerprint: str | None = None) -> Ranker:
         """Loads the best model.
@@ -128,7 +135,7 @@ class RunDirectory:
         path = self._checkpoints / "best.keras"
         if not path.exists():
             raise UserError(f"{self.path}: holds no checkpoint yet (no {path})")
-        return keras.models.load_model(path)
+        return _load(path)
 
     def training_cost(self) -> dict[str, Any]:
         """Returns what training took: epochs, seconds, and targets a second."""
@@ -143,7 +150,7 @@ class RunDirectory:
 
     def _read_state(self) -> dict[str, Any] | None:
         path = self.path / "state.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return _read_json(path) if path.exists() else None
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
         partial = self.path / f"{name}.partial"
@@ -153,3 +160,23 @@ class RunDirectory:
 
 def _last_name(state: dict[str, Any]) -> str:
     return f"last-{state['epoch']}-{state['batch']}.keras"
+
+
+def _load(path: Path) -> Ranker:
+    try:
+        return keras.models.load_model(path)
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be loaded: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON ({error})") from error
+
+
+def _dropout_seeds(model: Ranker) -> list[keras.Variable]:
+    """The states of the model's random generators, which a `.keras` file does not hold."""
+    weights = {id(weight) for weight in model.weights}
+    return [v for v in model.non_trainable_variables if id(v) not in weights]

@@ -205,15 +205,17 @@ class Schema:
     def __post_init__(self) -> None:
         """Checks what one attribute says of another."""
         groups = [group.name for group in self.groups]
-        for name in groups + [f.name for g in self.groups for f in g.features]:
+        features = [feature for group in self.groups for feature in group.features]
+        used = {*groups, *map(feature_vocabulary, features)}
+        for name in [*groups, *(f.name for f in features), *sorted(used)]:
             if not _NAME.fullmatch(name):
                 raise UserError(f"name {name!r}: expected a letter, then letters, digits or _")
         for kind, names in (
             ("group", groups),
             ("target", list(self.targets)),
             ("vocabulary", [v.name for v in self.vocabularies]),
-            *((f"feature of {g.name}", [f.name for f in g.features]) for g in self.groups),
-            *((f"action of {g.name}", list(g.actions)) for g in self.groups),
+            *((f"group {g.name!r}: feature", [f.name for f in g.features]) for g in self.groups),
+            *((f"group {g.name!r}: action", list(g.actions)) for g in self.groups),
         ):
             for name in names:
                 if names.count(name) > 1:
@@ -225,7 +227,6 @@ class Schema:
         for target in self.targets:
             if target not in groups:
                 raise UserError(f"target {target!r}: expected one of the groups {groups}")
-        used = {*groups, *(feature_vocabulary(f) for g in self.groups for f in g.features)}
         for vocabulary in self.vocabularies:
             if vocabulary.name not in used:
                 raise UserError(f"vocabulary {vocabulary.name!r} is of no feature and no group")
@@ -234,6 +235,9 @@ class Schema:
         for group in self.groups:
             if group.features and not group.objects:
                 raise UserError(f"group {group.name!r} has features but no table of objects")
+        for feature in features:
+            if not feature.separator:
+                raise UserError(f"feature {feature.name!r}: separator is empty")
         if self.num_time_buckets < 2:
             raise UserError(f"num_time_buckets is {self.num_time_buckets}: expected 2 or more")
 

@@ -1,6 +1,7 @@
 """Training: epochs of `fit`, each followed by validation and a checkpoint."""
 
 import dataclasses
+import math
 import sys
 import time
 from typing import Any
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from atrank_tf import ranking_metrics
 from atrank_tf.errors import UserError
-from atrank_tf.evaluation import score_batches
+from atrank_tf.evaluation import Scoring
 from atrank_tf.losses import BPRLoss, PointwiseLoss
 from atrank_tf.metrics import TargetCount
 from atrank_tf.models import BPR, ATRank, Popularity, Ranker
@@ -104,51 +105,72 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
             file=sys.stderr,
         )
     if not model.trainable_weights:
-        run.save(model, {**state, "best_auc": _validation_auc(model, data, settings)}, is_best=True)
+        auc = mean_auc(validation_scoring(model, data, settings))
+        run.save(model, {**state, "best_auc": auc}, is_best=True)
         return state
-    writer = tf.summary.create_file_writer(str(run.tensorboard))
-    left = _count_batches(data, settings) * (settings.epochs - state["epoch"]) - state["batch"]
-    progress = Progress("training", "batches", left)
+    loop = _Loop(model, data, run, settings)
+    progress = Progress("training", "batches", loop.count_batches(state))
     while state["epoch"] < settings.epochs and not _is_over(state, settings):
-        state = _run_epoch(model, data, run, settings, state, progress, writer)
+        state = loop.run_epoch(state, progress)
     return state
 
 
-def _run_epoch(
-    model: Ranker,
-    data: TimelineData,
-    run: RunDirectory,
-    settings: Settings,
-    state: dict[str, Any],
-    progress: Progress,
-    writer: tf.summary.SummaryWriter,
-) -> dict[str, Any]:
-    recorder = _Recorder(run, state, progress)
-    batches = _batches(data, settings, state["epoch"]).skip(state["batch"])
-    loss = model.fit(batches, verbose=0, shuffle=False, callbacks=[recorder]).history["loss"][-1]
-    seconds, targets = recorder.spent()
-    rate = targets / max(seconds, 1e-9)  # Resumed behind the last batch, there is nothing left.
-    auc = _validation_auc(model, data, settings)
-    is_best = auc is None or auc > state["best_auc"]
-    state = recorder.state()
-    epoch = state["epoch"] + 1
-    with writer.as_default(step=epoch):
-        tf.summary.scalar("train/loss", loss)
-        tf.summary.scalar("train/targets_per_second", rate)
-        if auc is not None:
-            tf.summary.scalar("validation/auc", auc)
-    writer.flush()
-    shown = "no validation targets" if auc is None else f"validation AUC {auc:.4f}"
-    print(
-        f"epoch {epoch}/{settings.epochs}: loss {loss:.4f}, {shown}"
-        f"{' (best)' if is_best else ''}, {seconds:.0f} s, {rate:,.0f} targets/s",
-        file=sys.stderr,
-    )
-    state = {**state, "epoch": epoch, "batch": 0}
-    if is_best:
-        state |= {"best_epoch": epoch, "best_auc": auc}
-    run.save(model, state, is_best)
-    return state
+class _Loop:
+    """Runs epochs; what they share is made once: datasets, graphs and the writer of curves."""
+
+    def __init__(
+        self, model: Ranker, data: TimelineData, run: RunDirectory, settings: Settings
+    ) -> None:
+        self._model = model
+        self._run = run
+        self._settings = settings
+        self._epoch = tf.Variable(0, dtype=tf.int64)
+        self._batches = data.batches(
+            "train",
+            num_negatives=settings.num_negatives,
+            max_history=settings.max_history,
+            token_budget=settings.token_budget,
+            max_moments=settings.max_moments or None,
+            seed=settings.seed,
+            epoch=self._epoch,
+        )
+        self._validation = validation_scoring(model, data, settings)
+        self._writer = tf.summary.create_file_writer(str(run.tensorboard))
+
+    def count_batches(self, state: dict[str, Any]) -> int:
+        """Returns how many batches are left, about: no epoch is divided quite like another."""
+        count = self._batches.reduce(0, lambda count, _: count + 1).numpy()
+        return int(count) * (self._settings.epochs - state["epoch"]) - state["batch"]
+
+    def run_epoch(self, state: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """Trains an epoch from where `state` stands, measures it and saves it."""
+        self._epoch.assign(state["epoch"])
+        recorder = _Recorder(self._run, state, progress)
+        batches = self._batches.skip(state["batch"]) if state["batch"] else self._batches
+        self._model.fit(batches, verbose=0, shuffle=False, callbacks=[recorder])
+        auc = mean_auc(self._validation)
+        is_best = auc is None or auc > state["best_auc"]
+        epoch = state["epoch"] + 1
+        seconds, targets = recorder.spent()
+        # A run resumed behind the last batch of an epoch finds nothing left of it.
+        rate = targets / max(seconds, 1e-9)
+        with self._writer.as_default(step=epoch):
+            tf.summary.scalar("train/loss", recorder.loss)
+            tf.summary.scalar("train/targets_per_second", rate)
+            if auc is not None:
+                tf.summary.scalar("validation/auc", auc)
+        self._writer.flush()
+        shown = "no validation targets" if auc is None else f"validation AUC {auc:.4f}"
+        print(
+            f"epoch {epoch}/{self._settings.epochs}: loss {recorder.loss:.4f}, {shown}"
+            f"{' (best)' if is_best else ''}, {seconds:.0f} s, {rate:,.0f} targets/s",
+            file=sys.stderr,
+        )
+        state = {**recorder.state(), "epoch": epoch, "batch": 0}
+        if is_best:
+            state |= {"best_epoch": epoch, "best_auc": auc}
+        self._run.save(self._model, state, is_best)
+        return state
 
 
 def _new_model(data: TimelineData, settings: Settings) -> Ranker:
@@ -170,32 +192,26 @@ def _check(settings: Settings) -> None:
     for name in ("epochs", "patience", "token_budget", "max_history", "num_negatives"):
         if getattr(settings, name) < 1:
             raise UserError(f"{name} is {getattr(settings, name)}: expected 1 or more")
+    if not 0 <= settings.seed < 2**32:
+        raise UserError(f"seed is {settings.seed}: expected 0 to {2**32 - 1}")
     if settings.max_moments < 0:
         raise UserError(f"max_moments is {settings.max_moments}: expected 0 (all) or more")
-    if not settings.learning_rate > 0 or not settings.clip_norm > 0:
-        raise UserError("learning_rate and clip_norm: expected more than 0")
+    for name in ("learning_rate", "clip_norm"):
+        value = getattr(settings, name)
+        if not 0 < value < math.inf:
+            raise UserError(f"{name} is {value}: expected a number above 0")
 
 
-def _batches(data: TimelineData, settings: Settings, epoch: int) -> tf.data.Dataset:
-    return data.batches(
-        "train",
-        num_negatives=settings.num_negatives,
-        max_history=settings.max_history,
-        token_budget=settings.token_budget,
-        max_moments=settings.max_moments or None,
-        seed=settings.seed,
-        epoch=epoch,
+def validation_scoring(model: Ranker, data: TimelineData, settings: Settings) -> Scoring:
+    """Returns the scoring of the validation targets, two moments of each user at most."""
+    return Scoring(
+        model, data.batches("validation", max_history=settings.max_history, max_moments=2)
     )
 
 
-def _count_batches(data: TimelineData, settings: Settings) -> int:
-    return int(_batches(data, settings, 0).reduce(0, lambda count, _: count + 1).numpy())
-
-
-def _validation_auc(model: Ranker, data: TimelineData, settings: Settings) -> float | None:
-    """Mean AUC of users, over all target groups; None without validation targets."""
-    batches = data.batches("validation", max_history=settings.max_history, max_moments=2)
-    users = [ranking_metrics.per_user(scored) for scored in score_batches(model, batches).values()]
+def mean_auc(scoring: Scoring) -> float | None:
+    """Returns the mean AUC of users, over all target groups; None without targets."""
+    users = [ranking_metrics.per_user(scored) for scored in scoring.run().values()]
     values = [value for user in users for value in user.means["auc"] if value == value]
     return float(sum(values) / len(values)) if values else None
 
@@ -211,6 +227,9 @@ class _Recorder(keras.callbacks.Callback):
         run: Where to save.
         state: Where training stood when the epoch began, or was resumed.
         progress: What to tell of each batch.
+
+    Attributes:
+        loss: Mean over the batches of this process.
     """
 
     def __init__(self, run: RunDirectory, state: dict[str, Any], progress: Progress) -> None:
@@ -218,6 +237,7 @@ class _Recorder(keras.callbacks.Callback):
         self._run = run
         self._state = state
         self._progress = progress
+        self.loss = 0.0
         self._batches = 0
         self._targets = 0
         self._start = self._end = self._saved = time.monotonic()
@@ -240,7 +260,10 @@ class _Recorder(keras.callbacks.Callback):
         self._batches += 1
         self._targets = int(logs["targets"])
         self._end = time.monotonic()
-        self._progress.advance(1, note=f"loss {logs['loss']:.4f}")
+        self.loss = float(logs["loss"])
+        if not math.isfinite(self.loss):
+            raise UserError(f"the loss is {self.loss}: choose a smaller learning rate")
+        self._progress.advance(1, note=f"loss {self.loss:.4f}")
         if self._end - self._saved >= CHECKPOINT_SECONDS:
             self._run.save(self.model, self.state(), is_best=False)
             self._saved = time.monotonic()

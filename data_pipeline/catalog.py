@@ -21,8 +21,8 @@ def load_catalog(directory: str | Path, schema: Schema) -> Catalog:
         For each group, by object row (the rows of unknown objects come first):
         `embedding_rows`, int64 [num_objects]: row of the id's embedding;
         `train_counts`, int64 [num_objects]: training events of the object;
-        for each feature NAME `NAME_rows`, int64 [num_values]: embedding rows of its
-        values; and for a multi-valued one `NAME_splits`, int64 [num_objects + 1]:
+        for each feature NAME `NAME/rows`, int64 [num_values]: embedding rows of its
+        values; and for a multi-valued one `NAME/splits`, int64 [num_objects + 1]:
         object i has the values from splits[i] to before splits[i + 1].
     """
     return {group.name: _load_group(Path(directory), group) for group in schema.groups}
@@ -42,8 +42,8 @@ def _load_group(directory: Path, group: Group) -> dict[str, np.ndarray]:
         if feature.multivalued:
             lengths = column.value_lengths().to_numpy(zero_copy_only=False)
             splits = np.concatenate([[0], unknown, np.cumsum(lengths)])
-            objects[f"{feature.name}_splits"] = splits.astype(np.int64)
-            objects[f"{feature.name}_rows"] = column.flatten().to_numpy()
+            objects[f"{feature.name}/splits"] = splits.astype(np.int64)
+            objects[f"{feature.name}/rows"] = column.flatten().to_numpy()
         else:
-            objects[f"{feature.name}_rows"] = np.concatenate([unknown, column.to_numpy()])
+            objects[f"{feature.name}/rows"] = np.concatenate([unknown, column.to_numpy()])
     return objects

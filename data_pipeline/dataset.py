@@ -47,7 +47,7 @@ class TimelineData:
         token_budget: int = 8192,
         max_moments: int | None = None,
         seed: int = 0,
-        epoch: int | None = None,
+        epoch: int | tf.Variable | None = None,
     ) -> tf.data.Dataset:
         """Returns batches of (inputs, labels), as `atrank_tf.Ranker` takes them.
 
@@ -61,15 +61,17 @@ class TimelineData:
                 fresh negatives each time the dataset is iterated; the others always
                 the same, whatever the model.
             num_negatives: For "train" negatives of each positive (default 1), otherwise
-                of each moment (default 99).
+                of each moment (default 99). No object comes twice among a moment's
+                negatives, unless training asks for more than there are.
             max_history: Newest behaviours of each group that a history keeps.
             token_budget: Behaviours and candidates in a batch, about. Histories of like
                 length share a batch.
             max_moments: Moments that a user contributes to an epoch, chosen at random;
                 None for all.
             seed: Same seed, same batches.
-            epoch: Which epoch of the seed to give; None to give one after the other, a
-                new one at each iteration.
+            epoch: Which epoch of the seed to give; of a variable (int64), what it holds
+                when an iteration begins. None to give one after the other, a new one at
+                each iteration.
 
         Returns:
             A finite dataset, one epoch long.
@@ -78,11 +80,14 @@ class TimelineData:
             raise UserError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         if num_negatives is None:
             num_negatives = 1 if split == "train" else 99
+        if num_negatives < 1 or max_history < 1 or token_budget < 1:
+            raise UserError("num_negatives, max_history and token_budget: expected 1 or more")
         cut = Cut(split, num_negatives, max_history, token_budget, max_moments)
         if split == "train" and epoch is None:
             seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
         else:
-            seeds = tf.data.Dataset.from_tensors(tf.constant(epoch or 0, tf.int64))
+            which = tf.constant(0, tf.int64) if epoch is None else epoch
+            seeds = tf.data.Dataset.range(1).map(lambda _: tf.cast(which, tf.int64))
         return seeds.flat_map(lambda draw: self._epoch(cut, tf.stack([seed, draw]))).prefetch(4)
 
     def _epoch(self, cut: Cut, seed: tf.Tensor) -> tf.data.Dataset:

@@ -190,12 +190,16 @@ def _candidates(
     is_left = tf.gather(negatives.num_untouched(touched, pool) > 0, users)
     positives = objects.row_lengths()
     wanted = _num_candidates(positives, cut) - positives
+    if cut.split != "train":
+        wanted = tf.minimum(wanted, tf.gather(negatives.num_untouched(touched, pool), users))
     drawn = tf.ragged.range(tf.where(is_left, wanted, 0))
     moments = drawn.value_rowids()
     rows = tf.gather(users, moments)
     moment = (tf.gather(chunk["user_row"], rows), tf.gather(_times(keys), moments))
-    draws = negatives.hashed_draws(*tf.unstack(seed), *moment, drawn.flat_values)
-    sampled = group.num_oov + negatives.sample_untouched(touched, pool, rows, draws)
+    order = negatives.random_numbers(*tf.unstack(seed), *moment)
+    sampled = group.num_oov + negatives.sample_untouched(
+        touched, pool, rows, drawn.flat_values, order
+    )
     if cut.split == "train":
         # One row a positive for now: the positive, then its own negatives.
         each = tf.where(tf.gather(is_left, objects.value_rowids()), cut.num_negatives, 0)

@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from atrank_tf.errors import UserError
 from atrank_tf.progress import Progress
-from atrank_tf.schema import Columns, Group, Schema
+from atrank_tf.schema import Columns, Schema
 from data_pipeline.objects import Objects, open_objects
 from data_pipeline.partitions import Partitions
 from data_pipeline.rejections import Rejections
 from data_pipeline.sources import Batch, estimate_rows, expand, read_batches
-from data_pipeline.values import Problem, id_type, parse_choice, parse_ids, parse_times
+from data_pipeline.values import Problem, as_strings, id_type, parse_choice, parse_ids, parse_times
 
 # In `label` of a partition: an event, which is no labelled target.
 EVENT = -1
@@ -103,6 +103,7 @@ class Intake:
         schema), `label` (`EVENT`, or 0 or 1), `object` (its number in `objects`), `action`
         (action row), `time`, and `file` and `row`, for messages.
         """
+        self._settle_id_types(tables)
         total = estimate_rows([file for table in tables for file in table.files])
         progress = Progress("reading", "rows", total)
         for table in tables:
@@ -116,6 +117,37 @@ class Intake:
         for group in self.schema.groups:
             if group.name not in self.objects:
                 raise UserError(f"group {group.name!r}: there is no event of it")
+
+    def _settle_id_types(self, tables: Sequence[Table]) -> None:
+        """Finds out the types of ids that are not declared.
+
+        They are integers where every one in the logs is. That takes a pass of its own over
+        the ids: decided by what comes first, it would hang on the order of the rows.
+        """
+        users = self.schema.user_id_type
+        types = {group.name: group.id_type for group in self.schema.groups}
+        for table in tables:
+            columns = table.columns
+            names = [columns.user, columns.object]
+            names += [columns.group] if table.group is None else []
+            for batch in (b for file in table.files for b in read_batches(file, names)):
+                if not self.schema.user_id_type and users != "string":
+                    users = id_type(batch.table[columns.user])
+                for group in self.schema.groups:
+                    if table.group not in (None, group.name):
+                        continue
+                    if not group.id_type and types[group.name] != "string":
+                        ids = batch.table[columns.object]
+                        if table.group is None:
+                            text = as_strings(batch.table[columns.group])
+                            ids = ids.filter(pa.array(text == group.name))
+                        if len(ids):
+                            types[group.name] = id_type(ids)
+        groups = tuple(dataclasses.replace(g, id_type=types[g.name]) for g in self.schema.groups)
+        self.schema = dataclasses.replace(self.schema, user_id_type=users, groups=groups)
+        for group in groups:
+            if group.name not in self.objects and group.id_type:
+                self.objects[group.name] = Objects(group, None)
 
     def _names(self, table: Table) -> list[str]:
         columns = table.columns
@@ -141,9 +173,6 @@ class Intake:
         """Checks a batch and converts its good rows."""
         columns, data = table.columns, batch.table
         problems: list[Problem] = []
-        if not self.schema.user_id_type:
-            found = id_type(data[columns.user])
-            self.schema = dataclasses.replace(self.schema, user_id_type=found)  # type: ignore[arg-type]
         users, found_problems = parse_ids(
             data[columns.user], columns.user, self.schema.user_id_type
         )
@@ -196,7 +225,7 @@ class Intake:
         """Fills in `objects` and `actions` of the rows of one group."""
         columns = table.columns
         chosen = batch.table.filter(pa.array(mine))
-        group = self._with_id_type(name, chosen[columns.object])
+        group = self.schema.group(name)
         ids, found = parse_ids(chosen[columns.object], columns.object, group.id_type)
         is_bad = np.any([problem.rows for problem in found], axis=0)
         numbers = np.full(len(ids), -1)
@@ -216,13 +245,3 @@ class Intake:
             rows[mine] = problem.rows
             spread.append(dataclasses.replace(problem, rows=rows))
         return spread
-
-    def _with_id_type(self, name: str, column: pa.ChunkedArray) -> Group:
-        """The group; its id type and objects are settled by the first rows met."""
-        group = self.schema.group(name)
-        if not group.id_type:
-            group = dataclasses.replace(group, id_type=id_type(column))  # type: ignore[arg-type]
-            groups = tuple(group if g.name == name else g for g in self.schema.groups)
-            self.schema = dataclasses.replace(self.schema, groups=groups)
-            self.objects[name] = Objects(group, None)
-        return group

@@ -25,11 +25,11 @@ def num_untouched(touched: tf.RaggedTensor, pool: int) -> tf.Tensor:
     return pool - touched.row_lengths()
 
 
-def hashed_draws(*keys: tf.Tensor) -> tf.Tensor:
+def random_numbers(*keys: tf.Tensor) -> tf.Tensor:
     """Returns a random number for each combination of keys, int64 [n], 0 or more.
 
-    Random numbers that hang on what they are drawn for, and not on the batch that this
-    happens to be in: a moment's negatives stay the same however batches are cut.
+    It hangs on what it is drawn for, and not on the batch that this happens to be in: a
+    moment's negatives stay the same however batches are cut.
 
     Args:
         *keys: Integers [n] or [].
@@ -48,13 +48,49 @@ def hashed_draws(*keys: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.bitwise.right_shift(state, tf.constant(1, tf.uint64)), tf.int64)
 
 
-def _fold(state: tf.Tensor, shift: int) -> tf.Tensor:
-    shifted = tf.bitwise.right_shift(state, tf.constant(shift, tf.uint64))
-    return tf.bitwise.bitwise_xor(state, shifted)
+def random_order(places: tf.Tensor, sizes: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """Returns what stands at places of a random order of 0 .. size - 1.
+
+    Different places of one order hold different numbers, and no order is ever written
+    out: each key is a permutation that can be computed anywhere. It permutes the cells of
+    a grid a little larger than `size`, in rounds that shift each row or column by a random
+    number of its own, until it meets a cell that is numbered below `size`.
+
+    Args:
+        places: int64 [n], each in [0, size).
+        sizes: int64 [n], 1 or more.
+        keys: Which order, int64 [n].
+
+    Returns:
+        int64 [n], each in [0, size).
+
+    Reference:
+        Black & Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002: the
+        generalized Feistel cipher and cycle walking.
+    """
+    height = tf.cast(tf.math.ceil(tf.sqrt(tf.cast(sizes, tf.float64))), tf.int64)
+    width = -(-sizes // height)
+
+    def shuffle(cells: tf.Tensor) -> tf.Tensor:
+        row, column = cells // width, cells % width
+        for turn in range(3):
+            row = (row + random_numbers(keys, 2 * turn, column) % height) % height
+            column = (column + random_numbers(keys, 2 * turn + 1, row) % width) % width
+        return row * width + column
+
+    def walk(cells: tf.Tensor) -> tuple[tf.Tensor]:
+        return (tf.where(cells < sizes, cells, shuffle(cells)),)
+
+    (cells,) = tf.while_loop(lambda cells: tf.reduce_any(cells >= sizes), walk, (shuffle(places),))
+    return cells
 
 
 def sample_untouched(
-    touched: tf.RaggedTensor, pool: int, rows: tf.Tensor, draws: tf.Tensor
+    touched: tf.RaggedTensor,
+    pool: int,
+    rows: tf.Tensor,
+    places: tf.Tensor,
+    keys: tf.Tensor,
 ) -> tf.Tensor:
     """Draws objects that a row has not touched, each equally likely.
 
@@ -67,13 +103,15 @@ def sample_untouched(
         pool: Number of objects to draw from.
         rows: For whom to draw, one object each: int64 [n], indices into `touched`.
             Each must have an untouched object left.
-        draws: Random numbers of 0 or more, one an object: int64 [n].
+        places: Which draw of its key each is, 0, 1, 2 ...: int64 [n]. No object comes
+            twice before all have come once.
+        keys: Random numbers of 0 or more: int64 [n].
 
     Returns:
         Objects in [0, pool), int64 [n].
     """
     untouched = tf.gather(num_untouched(touched, pool), rows)
-    ranks = draws % tf.maximum(untouched, 1)
+    ranks = random_order(places % untouched, untouched, keys)
     row_ids = touched.value_rowids()
     starts = touched.row_starts()
     places = tf.range(tf.shape(row_ids, out_type=tf.int64)[0]) - tf.gather(starts, row_ids)
@@ -81,3 +119,8 @@ def sample_untouched(
     keys = tf.bitwise.left_shift(rows, _OBJECT_BITS) + ranks
     before = tf.searchsorted(bounds, keys, side="right", out_type=tf.int64)
     return ranks + before - tf.gather(starts, rows)
+
+
+def _fold(state: tf.Tensor, shift: int) -> tf.Tensor:
+    shifted = tf.bitwise.right_shift(state, tf.constant(shift, tf.uint64))
+    return tf.bitwise.bitwise_xor(state, shifted)

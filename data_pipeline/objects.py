@@ -46,7 +46,7 @@ class Objects:
         self.features: dict[str, FeatureValues] = {}
         self._index = pd.Index([], dtype="int64" if group.id_type == "int" else object)
         self._logged = np.zeros(0, bool)
-        self._trained = np.zeros(0, bool)
+        self._occurrences = np.zeros(0, np.int64)
         self._counts = np.zeros(0, np.int64)
         if table is not None:
             self._read(table)
@@ -67,28 +67,33 @@ class Objects:
             found = self._index.get_indexer(ids)
         return found
 
-    def count(self, numbers: np.ndarray, is_training: np.ndarray, is_event: np.ndarray) -> None:
+    def count(self, numbers: np.ndarray, is_training: np.ndarray, is_taken: np.ndarray) -> None:
         """Counts occurrences.
 
         Args:
             numbers: Which objects occurred, int64 [n].
             is_training: Whether in the training period, bool [n].
-            is_event: Whether it counts as an event: not so for a candidate shown in vain.
+            is_taken: Whether anything was done to it: not so for a candidate shown in vain.
         """
+        size = len(self._counts)
         self._logged[numbers] = True
-        self._trained[numbers[is_training]] = True
-        counted = numbers[is_training & is_event]
-        self._counts += np.bincount(counted, minlength=len(self._counts))
+        self._occurrences += np.bincount(numbers[is_training], minlength=size)
+        self._counts += np.bincount(numbers[is_training & is_taken], minlength=size)
 
     @property
     def train_counts(self) -> np.ndarray:
-        """Events of each object in the training period, int64, by number."""
+        """How often each object was taken in the training period, int64, by number."""
         return self._counts
+
+    @property
+    def train_occurrences(self) -> np.ndarray:
+        """The same with the times it was shown in vain: what there is to learn from."""
+        return self._occurrences
 
     @property
     def num_trained(self) -> int:
         """How many objects occurred in the training period."""
-        return int(self._trained.sum())
+        return int((self._occurrences > 0).sum())
 
     @property
     def num_logged(self) -> int:
@@ -100,12 +105,13 @@ class Objects:
         by_id = np.argsort(self.ids, kind="stable")
         rank_of_id = np.empty_like(by_id)
         rank_of_id[by_id] = np.arange(len(by_id))
-        return np.lexsort((rank_of_id, -self._counts, ~self._logged, ~self._trained))
+        is_new = self._occurrences == 0
+        return np.lexsort((rank_of_id, -self._counts, ~self._logged, is_new))
 
     def _grow(self) -> None:
         more = len(self._index) - len(self._counts)
         self._logged = np.concatenate([self._logged, np.zeros(more, bool)])
-        self._trained = np.concatenate([self._trained, np.zeros(more, bool)])
+        self._occurrences = np.concatenate([self._occurrences, np.zeros(more, np.int64)])
         self._counts = np.concatenate([self._counts, np.zeros(more, np.int64)])
 
     def _read(self, table: list[Batch]) -> None:
@@ -148,10 +154,10 @@ def open_objects(group: Group, base: Path) -> tuple[Group, Objects | None]:
     if not group.objects:
         return group, Objects(group, None) if group.id_type else None
     columns = [group.object_column, *(f.column or f.name for f in group.features)]
-    table = read_table(expand(group.objects, base), columns)
+    lists = [f.column or f.name for f in group.features if f.multivalued]
+    table = read_table(expand(group.objects, base), columns, lists)
     if not group.id_type:
-        found = id_type(joined(table, group.object_column))
-        group = dataclasses.replace(group, id_type=found)  # type: ignore[arg-type]
+        group = dataclasses.replace(group, id_type=id_type(joined(table, group.object_column)))
     return group, Objects(group, table)
 
 

@@ -11,7 +11,6 @@ Your own logs (Parquet, CSV or JSON lines, also gzipped) are described by one:
 
 import dataclasses
 import hashlib
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -77,7 +76,7 @@ def prepare(
         raise UserError(f"on_bad_rows {on_bad_rows!r}: expected fail or skip")
     if memory_budget_mb < 1:
         raise UserError(f"memory_budget_mb is {memory_budget_mb}: expected 1 or more")
-    output = Path(output_dir)
+    output = Path(output_dir).absolute()
     _check_output(output, overwrite)
     schema = _with_split_in_units(schema)
     tables = find_tables(schema, events, Path(base_dir))
@@ -95,7 +94,7 @@ def prepare(
             intake.read(tables, partitions)
         prepared = _write(intake, partitions, rejections, rows, result)
         if output.exists():
-            shutil.rmtree(output)
+            output.rename(Path(temporary) / "replaced")
         result.rename(output)
     return prepared
 
@@ -185,21 +184,19 @@ class _Totals:
 
 
 def _arrays(part: timelines.Timelines) -> dict[str, np.ndarray]:
-    users = part.users.astype(str) if part.users.dtype == object else part.users
     bounds = {"validation_start": part.validation_start, "test_start": part.test_start}
-    return {"users": users, **bounds, **{f"events/{k}": v for k, v in part.events.items()}}
+    return {"users": part.users, **bounds, **{f"events/{k}": v for k, v in part.events.items()}}
 
 
 def _timelines(file: Path) -> timelines.Timelines:
-    with np.load(file) as arrays:
+    with np.load(file, allow_pickle=True) as arrays:  # Strings, which `prepare` itself wrote.
         events = {
             name.removeprefix("events/"): arrays[name]
             for name in arrays.files
             if name.startswith("events/")
         }
-        users = arrays["users"]
-        users = users.astype(object) if users.dtype.kind == "U" else users
-        return timelines.Timelines(users, arrays["validation_start"], arrays["test_start"], events)
+        bounds = (arrays["validation_start"], arrays["test_start"])
+        return timelines.Timelines(arrays["users"], *bounds, events)
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

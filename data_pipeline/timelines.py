@@ -93,10 +93,8 @@ def count_objects(timelines: Timelines, schema: Schema, objects: Mapping[str, Ob
     events = timelines.events
     for place, group in enumerate(schema.groups):
         mine = events["group"] == place
-        # Where a group has labelled targets alone, its positives are its events.
-        label = events["label"][mine]
-        is_event = label == EVENT if (label == EVENT).any() else label == 1
-        objects[group.name].count(events["object"][mine], training[mine], is_event)
+        is_taken = events["label"][mine] != 0
+        objects[group.name].count(events["object"][mine], training[mine], is_taken)
 
 
 def is_target(events: dict[str, np.ndarray], schema: Schema) -> np.ndarray:

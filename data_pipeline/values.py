@@ -1,7 +1,9 @@
 """Values of columns, checked and converted as whole arrays."""
 
 import dataclasses
+import datetime
 import re
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,8 @@ from atrank_tf.errors import UserError
 
 _INTEGER = r"^(0|-?[1-9][0-9]*)$"
 _NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
+IdType = Literal["int", "string"]
+
 _LATEST = pd.Timestamp("2200-01-01")
 
 
@@ -33,17 +37,19 @@ class Problem:
     reason: str
 
 
-def id_type(column: pa.ChunkedArray) -> str:
+def id_type(column: pa.ChunkedArray) -> IdType:
     """Returns "int" where all of a column's values are integers, otherwise "string"."""
     kind = column.type
+    if pt.is_dictionary(kind):
+        return id_type(pc.cast(column, kind.value_type))
     if pt.is_integer(kind):
         return "int"
     if pt.is_floating(kind):
-        values = column.drop_null().to_numpy()
+        values = _floats(column)
         return "int" if np.all((values == np.floor(values)) | np.isnan(values)) else "string"
     if pt.is_string(kind) or pt.is_large_string(kind):
         matches = pc.all(pc.match_substring_regex(column, _INTEGER)).as_py()
-        return "int" if matches else "string"
+        return "string" if matches is False else "int"
     return "string"
 
 
@@ -87,35 +93,27 @@ def parse_times(column: pa.ChunkedArray, name: str, unit: str) -> tuple[np.ndarr
     is_null = pc.is_null(column).to_numpy()
     kind = column.type
     per_second = {"s": 1, "ms": 1000}[unit]
-    if pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind):
-        seconds = pc.cast(column, pa.float64()).to_numpy() / per_second
-        exact = pc.cast(column, pa.int64(), safe=False) if pt.is_integer(kind) else None
-    elif pt.is_timestamp(kind) or pt.is_date(kind):
-        milliseconds = pc.cast(column, pa.timestamp("ms", getattr(kind, "tz", None)), safe=False)
-        exact = pc.divide(pc.cast(milliseconds, pa.int64()), 1000 // per_second)
-        seconds = _floats(exact) / per_second
+    if pt.is_timestamp(kind) or pt.is_date(kind):
+        times = _floats(_datetime_units(column, per_second))
+    elif pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind):
+        times = _floats(column)
     else:
         text = _as_text(column)
         is_number = pc.match_substring_regex(text, _NUMBER).fill_null(False).to_numpy(False)
         strings = text.to_pandas().to_numpy(object)
-        seconds = np.full(len(strings), np.nan)
-        seconds[is_number] = strings[is_number].astype(np.float64) / per_second
+        times = np.full(len(strings), np.nan)
+        times[is_number] = strings[is_number].astype(np.float64)
         rest = ~is_number & ~is_null
         if rest.any():
             stamps = pd.to_datetime(
                 pd.Series(strings[rest]), errors="coerce", utc=True, format="ISO8601"
             )
-            seconds[rest] = (stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
-        exact = None
-    finite = np.isfinite(seconds)
-    is_negative = finite & (seconds < 0)
-    is_late = finite & (seconds >= _LATEST.timestamp())
-    good = finite & ~is_negative & ~is_late
-    if exact is None:
-        values = np.zeros(len(seconds), np.int64)
-        values[good] = np.floor(np.round(seconds[good] * per_second, 3)).astype(np.int64)
-    else:
-        values = np.where(good, exact.fill_null(0).to_numpy(), 0)
+            times[rest] = _floats(_datetime_units(pa.chunked_array([pa.array(stamps)]), per_second))
+    finite = np.isfinite(times)
+    is_negative = finite & (times < 0)
+    is_late = finite & (times >= _LATEST.timestamp() * per_second)
+    # Up to the year 2200 a float holds every second and millisecond exactly.
+    values = np.where(finite & ~is_negative & ~is_late, times, 0).astype(np.int64)
     hint = "a time before the year 2200" + (
         " (if it is in milliseconds, set time_unit to ms)" if unit == "s" else ""
     )
@@ -125,6 +123,12 @@ def parse_times(column: pa.ChunkedArray, name: str, unit: str) -> tuple[np.ndarr
         Problem(is_negative, name, "a time of 0 or more", "negative time"),
         Problem(is_late, name, hint, "time beyond the year 2200"),
     ]
+
+
+def _datetime_units(column: pa.ChunkedArray, per_second: int) -> pa.ChunkedArray:
+    zone = getattr(column.type, "tz", None)
+    milliseconds = pc.cast(column, pa.timestamp("ms", zone), safe=False)
+    return pc.divide(pc.cast(milliseconds, pa.int64()), 1000 // per_second)
 
 
 def parse_choice(
@@ -172,16 +176,21 @@ def parse_moment(value: int | str | None, name: str, unit: str) -> int:
     Raises:
         UserError: It is neither.
     """
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
-        try:
-            stamp = pd.Timestamp(value)
-        except ValueError as error:
-            raise UserError(f"{name}: {value!r}: expected an ISO 8601 date or datetime") from error
-        stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp
-        return int(stamp.timestamp() * {"s": 1, "ms": 1000}[unit])
     if value is None:
         raise UserError(f"{name}: missing; a split by time needs it")
-    return int(value)
+    per_second = {"s": 1, "ms": 1000}[unit]
+    try:
+        if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
+            stamp = datetime.datetime.fromisoformat(value)
+            stamp = stamp if stamp.tzinfo else stamp.replace(tzinfo=datetime.UTC)
+            moment = int(stamp.timestamp() * per_second)
+        else:
+            moment = int(value)
+    except ValueError as error:
+        raise UserError(f"{name}: {value!r}: expected an ISO 8601 date or datetime") from error
+    if not 0 <= moment < _LATEST.timestamp() * per_second:
+        raise UserError(f"{name}: {value!r}: expected a time between 1970 and 2200")
+    return moment
 
 
 def _integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +215,8 @@ def _integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:
-    return pc.cast(column, pa.float64()).to_pandas().to_numpy(np.float64, na_value=np.nan)
+    floats = pc.cast(column, pa.float64(), safe=False)
+    return floats.to_pandas().to_numpy(np.float64, na_value=np.nan)
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -216,6 +226,6 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
         kind = column.type
     if pt.is_floating(kind):
         values = _floats(column)
-        if np.all((values == np.floor(values)) | np.isnan(values)):
+        if np.all((np.abs(values) < 2**53) & (values == np.floor(values)) | np.isnan(values)):
             column = pc.cast(pa.chunked_array([pa.array(values, from_pandas=True)]), pa.int64())
     return pc.cast(column, pa.string())

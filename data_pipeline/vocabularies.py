@@ -26,7 +26,7 @@ def hash_slot(values: np.ndarray, num_oov: int) -> np.ndarray:
     """
     if num_oov == 1 or not len(values):
         return np.zeros(len(values), np.int64)
-    text = tf.strings.as_string(tf.constant(values))
+    text = tf.strings.as_string(tf.constant(values.tolist()))
     return tf.strings.to_hash_bucket_fast(text, num_oov).numpy()
 
 
@@ -70,14 +70,13 @@ def number_objects(
         name = feature_vocabulary(feature)
         num_oov = schema.vocabulary(name).num_oov
         if name in objects:
-            ids = objects[name]
-            typed = pd.to_numeric(values) if ids.group.id_type == "int" else values
-            found = pd.Index(ids.ids).get_indexer(typed)
+            ids = pd.Index(objects[name].ids).astype(str)
+            found = ids.get_indexer(values)
             known = np.append(embedding_rows[name], 0)[found]
         else:
             found = indices[name].get_indexer(values)
             known = num_oov + found
-        return np.where(found >= 0, known, hash_slot(values.astype(str), num_oov))
+        return np.where(found >= 0, known, hash_slot(values, num_oov))
 
     groups = []
     object_rows = {}
@@ -115,7 +114,7 @@ def number_objects(
 def _id_rows(vocabulary: Vocabulary, objects: Objects) -> tuple[Vocabulary, np.ndarray]:
     """The embedding row of each object's id, by its number."""
     order = objects.ranked()
-    own = order[objects.train_counts[order] >= vocabulary.min_count]
+    own = order[objects.train_occurrences[order] >= vocabulary.min_count]
     rows = hash_slot(objects.ids, vocabulary.num_oov)
     rows[own] = vocabulary.num_oov + np.arange(len(own))
     return dataclasses.replace(vocabulary, num_rows=vocabulary.num_oov + len(own)), rows
@@ -125,15 +124,14 @@ def _count_values(name: str, schema: Schema, objects: Mapping[str, Objects]) -> 
     """How many training events each value of a vocabulary is part of, the frequent first."""
     parts: list[pd.Series] = [pd.Series([], dtype=np.int64)]
     for group in schema.groups:
-        counts = objects[group.name].train_counts
+        counts = objects[group.name].train_occurrences
         for feature in group.features:
             if feature_vocabulary(feature) == name:
                 values = objects[group.name].features[feature.name]
                 weights = np.repeat(counts, values.lengths)
-                parts.append(pd.Series(weights, index=values.values.astype(str)))
+                parts.append(pd.Series(weights, index=values.values))
     total = pd.concat(parts).groupby(level=0).sum()
-    order = np.lexsort((total.index.to_numpy(str), -total.to_numpy()))
-    return total.iloc[order]
+    return total.sort_index().sort_values(ascending=False, kind="stable")
 
 
 def _encode(

@@ -84,7 +84,7 @@ def score_file(saved_model: str | Path, requests: str | Path) -> Iterator[dict[s
 
     schema = Schema.load(Path(saved_model) / "assets.extra")
     try:
-        lines = Path(requests).read_text(encoding="utf-8").splitlines()
+        lines = Path(requests).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{requests}: cannot be read ({error})") from error
     signatures = tf.saved_model.load(str(saved_model)).signatures
@@ -93,12 +93,12 @@ def score_file(saved_model: str | Path, requests: str | Path) -> Iterator[dict[s
             continue
         try:
             target, inputs = build_inputs(json.loads(line), schema)
-        except ValueError as error:
+            tensors = {name: tf.constant(value) for name, value in inputs.items()}
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{requests}: row {number}: {error}") from error
         if not len(inputs["candidate"]):
             yield {"scores": [], "logits": []}
             continue
-        tensors = {name: tf.constant(value) for name, value in inputs.items()}
         result = signatures[signature_name(schema, target)](**tensors)
         yield {
             "scores": result["score"].numpy().tolist(),
@@ -120,7 +120,10 @@ def _group_inputs(events: Any, group: Group) -> dict[str, np.ndarray]:
     inputs = {"objects": objects, "times": times, "length": np.array(len(events))}
     if group.actions:
         actions = np.full(width, "", object)
-        actions[: len(events)] = [str(event.get("action", "")) for event in events]
+        actions[: len(events)] = [
+            _typed(event.get("action", ""), str, where, "the action as a string")
+            for event in events
+        ]
         inputs["actions"] = actions
     return inputs
 

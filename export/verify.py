@@ -67,8 +67,8 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
 
     run = RunDirectory(model_dir)
     settings = run.settings()
-    model = run.load_best()
     data = TimelineData(settings["data_dir"])
+    model = run.load_best(data.manifest.fingerprint)
     requests: dict[str, np.ndarray] = {}
     expected = {}
     for target in data.schema.targets:
@@ -77,9 +77,8 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
         requests |= {f"{name}/{key}": value for key, value in raw.items()}
         expected[name] = scores
     found = _run_in_session(Path(saved_model), requests)
-    difference = 0.0
-    for name, scores in expected.items():
-        difference = max([difference, *np.abs(found[f"{name}/score"] - scores)])
+    differences = [np.abs(found[f"{name}/score"] - scores) for name, scores in expected.items()]
+    difference = np.concatenate(differences).max()  # NaN where a score is.
     result = Verification(
         requests=sum(map(len, expected.values())),
         difference=float(difference),

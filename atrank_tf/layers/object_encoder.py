@@ -40,11 +40,11 @@ class ObjectEncoder(keras.layers.Layer):
         }
         self.embedding_rows = self._lookup_weight("embedding_rows", group.num_objects)
         self.feature_rows = {
-            f.name: self._lookup_weight(f"{f.name}_rows", max(1, f.num_values))
+            f.name: self._lookup_weight(f"{f.name}_value_rows", max(1, f.num_values))
             for f in group.features
         }
         self.feature_splits = {
-            f.name: self._lookup_weight(f"{f.name}_splits", group.num_objects + 1)
+            f.name: self._lookup_weight(f"{f.name}_value_splits", group.num_objects + 1)
             for f in group.features
             if f.multivalued
         }
@@ -63,16 +63,16 @@ class ObjectEncoder(keras.layers.Layer):
 
         Args:
             objects: `embedding_rows`, int64 [num_objects]; for each feature NAME the
-                embedding rows of its values as `NAME_rows`, int64 [num_values]; for a
-                multi-valued one also `NAME_splits`, int64 [num_objects + 1]: object i
+                embedding rows of its values as `NAME/rows`, int64 [num_values]; for a
+                multi-valued one also `NAME/splits`, int64 [num_objects + 1]: object i
                 has the values from splits[i] to before splits[i + 1].
         """
         self.embedding_rows.assign(objects["embedding_rows"])
         for name, rows in self.feature_rows.items():
-            if objects[f"{name}_rows"].size:
-                rows.assign(objects[f"{name}_rows"])
+            if objects[f"{name}/rows"].size:
+                rows.assign(objects[f"{name}/rows"])
         for name, splits in self.feature_splits.items():
-            splits.assign(objects[f"{name}_splits"])
+            splits.assign(objects[f"{name}/splits"])
 
     def embedding_row(self, objects: tf.Tensor) -> tf.Tensor:
         """Returns the row of the id's embedding, int64 [n], of object rows [n]."""

@@ -61,6 +61,11 @@ class ATRank(Ranker):
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
+        for name in ("width", "num_spaces", "num_blocks", "embedding_width", "feature_width"):
+            if locals()[name] < 1:
+                raise ValueError(f"{name} is {locals()[name]}: expected 1 or more")
+        if not 0 <= dropout < 1 or not l2 >= 0:
+            raise ValueError(f"dropout is {dropout}, l2 is {l2}: expected [0, 1) and 0 or more")
         self.width = width
         self.num_spaces = num_spaces
         self.num_blocks = num_blocks
@@ -119,12 +124,14 @@ class ATRank(Ranker):
         Returns:
             The memory C, float [batch, (behaviours), width].
         """
+        tokens = [
+            self.behaviors[group.name](history[group.name], now, training=training)
+            for group in self.schema.groups
+            if group.name in history
+        ]
+        nothing = tf.zeros([0, self.width], self.compute_dtype)
         memory = ragged.concat_rows(
-            [
-                self.behaviors[group.name](history[group.name], now, training=training)
-                for group in self.schema.groups
-                if group.name in history
-            ]
+            tokens or [tf.RaggedTensor.from_row_lengths(nothing, tf.zeros_like(now))]
         )
         for block in self.self_attention:
             memory = block(memory, memory, training=training)

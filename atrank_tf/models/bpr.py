@@ -37,6 +37,8 @@ class BPR(Ranker):
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
+        if width < 1 or not l2 >= 0:
+            raise ValueError(f"width is {width}, l2 is {l2}: expected 1 or more and 0 or more")
         self.width = width
         self.l2 = l2
         normal = keras.initializers.RandomNormal(stddev=0.1)

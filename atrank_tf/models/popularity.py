@@ -55,7 +55,8 @@ class Popularity(Ranker):
         """Scores candidates by log(1 + count)."""
         return {
             target: ragged.like(
-                objects, tf.gather(self.log_counts[target].value, objects.flat_values)
+                objects,
+                tf.cast(tf.gather(self.log_counts[target].value, objects.flat_values), tf.float32),
             )
             for target, objects in candidates.items()
         }

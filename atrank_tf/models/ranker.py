@@ -23,11 +23,12 @@ class Ranker(keras.Model):
     Subclasses implement `encode` and `score`; training, evaluation and export are
     written against these two, once for all models. A batch is a dictionary:
 
-    - `user`: user rows, int64 [batch]; 0 for an unknown user.
+    - `user`: user rows, int64 [batch]; 0 for an unknown user. May be absent.
     - `now`: the moment of prediction in the schema's time unit, int64 [batch].
     - `history`: for each group `object`, `action`, `time`: int64 [batch, (length)],
       behaviours strictly before `now`. A group may be absent.
-    - `candidates`: for each target group, object rows, int64 [batch, (candidates)].
+    - `candidates`: for each target group, object rows, int64 [batch, (candidates)]. A
+      target may be absent, too.
 
     Calling the model on one gives the logits of all candidates, flat: those of the
     first target group row after row, then those of the next. Labels from
@@ -87,9 +88,11 @@ class Ranker(keras.Model):
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> tf.Tensor:
         """Returns the logits, float32 [all candidates], of a batch."""
-        memory = self.encode(inputs["history"], inputs["now"], inputs["user"], training=training)
+        user = inputs.get("user")
+        memory = self.encode(inputs["history"], inputs["now"], user, training=training)
         logits = self.score(memory, inputs["candidates"], inputs["now"], training=training)
-        return tf.concat([logits[target].flat_values for target in self.schema.targets], axis=0)
+        flat = [logits[target].flat_values for target in self.schema.targets if target in logits]
+        return tf.concat(flat, axis=0)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, the catalog left out."""

@@ -38,8 +38,10 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
     source = input_dir or _installed()
     products = _read(source, "products")
     coupons = _read(source, "coupons")
-    _write_products(_read(source, "transactions"), products, work_dir)
-    _write_coupons(_read(source, "coupon_redemptions"), coupons, products, work_dir)
+    transactions = _read(source, "transactions")
+    _write_products(transactions, products, work_dir)
+    redemptions = _dated(_read(source, "coupon_redemptions"), transactions, coupons)
+    _write_coupons(redemptions, coupons, products, work_dir)
     _write_campaigns(_read(source, "campaigns"), _read(source, "campaign_descriptions"), work_dir)
     return Schema(
         groups=(
@@ -98,7 +100,7 @@ def _write_coupons(
     _write_events(
         redemptions["household_id"],
         redemptions["coupon_upc"],
-        _end_of_day(redemptions["redemption_date"]),
+        redemptions["time"],
         "redeem",
         work_dir / "redemptions.parquet",
     )
@@ -109,6 +111,29 @@ def _write_coupons(
     values = by_coupon.agg(lambda column: sorted(set(column.dropna())))
     every = values.reindex(sorted(set(coupons["coupon_upc"]) | set(redemptions["coupon_upc"])))
     every.reset_index().to_parquet(work_dir / "coupons.parquet")
+
+
+def _dated(
+    redemptions: pd.DataFrame, transactions: pd.DataFrame, coupons: pd.DataFrame
+) -> pd.DataFrame:
+    """Adds the `time` of redemptions, of which the data set tells the day alone.
+
+    A coupon is redeemed in a basket: the household's first of that day that holds a
+    product of the coupon, or else its first of that day. As events of one instant,
+    redemption and basket are hidden from each other's prediction; at any other time of
+    the day, one would give the other away. Without a basket it is the end of the day.
+    """
+    columns = ["household_id", "day", "transaction_timestamp"]
+    bought = transactions.assign(day=transactions["transaction_timestamp"].dt.normalize())
+    redemptions = redemptions.assign(day=redemptions["redemption_date"].dt.normalize())
+    described = redemptions.merge(coupons[["coupon_upc", "product_id"]].drop_duplicates())
+    matching = described.merge(bought[[*columns, "product_id"]])
+    keys = ["household_id", "coupon_upc", "day"]
+    of_coupon = matching.groupby(keys)["transaction_timestamp"].min().rename("of_coupon")
+    of_day = bought.groupby(columns[:2])["transaction_timestamp"].min().rename("of_day")
+    dated = redemptions.join(of_coupon, on=keys).join(of_day, on=columns[:2])
+    time = dated["of_coupon"].fillna(dated["of_day"]).fillna(_end_of_day(dated["day"]))
+    return redemptions.assign(time=time)
 
 
 def _write_campaigns(receipts: pd.DataFrame, descriptions: pd.DataFrame, work_dir: Path) -> None:
@@ -132,8 +157,7 @@ def _write_events(
 
 
 def _end_of_day(dates: pd.Series) -> pd.Series:
-    # These tables know the day alone. At its start, a redemption would be visible to the
-    # prediction of the very basket that it was part of; at its end it is not.
+    # Of what is known by the day alone, nothing is visible before the day is over.
     return dates.dt.normalize() + pd.Timedelta(hours=23, minutes=59, seconds=59)
 
 

@@ -30,9 +30,9 @@ GROUP = Group(
 )
 OBJECTS = {
     "embedding_rows": np.array([0, 3, 2, 1, 0, 0]),
-    "color_rows": np.array([0, 1, 1, 2, 2, 0]),
-    "tag_rows": np.array([1, 2, 2, 3]),
-    "tag_splits": np.array([0, 0, 2, 3, 3, 4, 4]),
+    "color/rows": np.array([0, 1, 1, 2, 2, 0]),
+    "tag/rows": np.array([1, 2, 2, 3]),
+    "tag/splits": np.array([0, 0, 2, 3, 3, 4, 4]),
 }
 ROWS = tf.RaggedTensor.from_row_lengths(tf.constant([1, 5, 0, 2, 2], tf.int64), [3, 0, 2])
 

@@ -83,7 +83,7 @@ ITEM = {"name": "item"}
         ({"groups": [{"name": "item", "colour": 1}]}, "groups.0.colour: Unexpected keyword"),
         (
             {"groups": [{"name": "item", "actions": ["a", "a"]}]},
-            "action of item 'a' is listed twice",
+            "group 'item': action 'a' is listed twice",
         ),
         (
             {"groups": [{"name": "item", "features": [{"name": "color"}]}]},
@@ -91,7 +91,7 @@ ITEM = {"name": "item"}
         ),
         (
             {"groups": [{"name": "item", "objects": "o", "features": [{"name": "c"}] * 2}]},
-            "feature of item 'c' is listed twice",
+            "group 'item': feature 'c' is listed twice",
         ),
         ({"vocabularies": [{"name": "x"}]}, "vocabulary 'x' is of no feature and no group"),
         (

@@ -121,7 +121,6 @@ def test_repeated_candidate(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("", "cannot be read: "),
-        (HEADER, "has no rows"),
         ("user,thing,time\n1,2,3\n", "no column 'object'; its columns are user, thing, time"),
         (HEADER + "1,2,3\n1,2\n", "cannot be read: CSV parse error: Expected 3 columns"),
     ],
@@ -178,6 +177,12 @@ def test_several_actions_need_an_action_column(tmp_path: Path) -> None:
     schema = Schema((Group("item", actions=("buy", "view")),), ("item",))
     found = failure(tmp_path, schema, e=HEADER + "1,5,8\n")
     assert found.startswith("columns.action: missing")
+
+
+def test_no_rows_at_all(tmp_path: Path) -> None:
+    assert failure(tmp_path, ITEM, e=HEADER) == "group 'item': there is no event of it"
+    found = failure(tmp_path, TABLE, e=HEADER + "1,5,8\n", objects="object\n")
+    assert found == "objects.csv: has no rows"
 
 
 def test_a_group_without_events(tmp_path: Path) -> None:

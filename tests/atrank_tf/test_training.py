@@ -1,0 +1,291 @@
+"""Training runs: what they write, that they resume exactly, and every message they can end with."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from atrank_tf import Popularity, UserError, training
+from atrank_tf.run_directory import RunDirectory
+from atrank_tf.schema import Group, Schema
+from atrank_tf.training import Settings, train
+from data_pipeline.prepare import prepare
+from tests.conftest import REPOSITORY
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+SMALL = {"width": 16, "num_spaces": 4, "embedding_width": 8, "feature_width": 4, "dropout": 0.3}
+SETTINGS = Settings(model_settings=SMALL, epochs=2, patience=9, token_budget=500, seed=5)
+
+
+def weights(run: Path) -> list[np.ndarray]:
+    return [w.numpy() for w in RunDirectory(run).load_last().weights]
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One group of objects that have an id alone: little to trace, quick to train."""
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data")
+    events = {name: random.integers(0, n, 800) for name, n in (("user", 30), ("object", 40))}
+    events["time"] = np.arange(800) * 10_000
+    pd.DataFrame(events).to_csv(path / "e.csv", index=False)
+    prepare(Schema((Group("item"),), ("item",)), path / "data", [str(path / "e.csv")])
+    return path / "data"
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("finished")
+    train(str(data_dir), str(run), SETTINGS)
+    return run
+
+
+def test_what_a_run_leaves(finished: Path) -> None:
+    names = {path.name for path in finished.rglob("*") if path.is_file()}
+    assert {"settings.json", "state.json", "best.keras", "last-2-0.keras"} <= names
+    assert not {name for name in names if "partial" in name}
+    state = json.loads((finished / "state.json").read_text())
+    assert state["epoch"] == 2
+    assert 1 <= state["best_epoch"] <= 2
+    assert 0 < state["best_auc"] <= 1
+    assert state["targets_seen"] > 0
+    assert state["seconds"] > 0
+    (events,) = finished.glob("tensorboard/*")
+    tags = {
+        value.tag
+        for record in tf.data.TFRecordDataset(str(events)).as_numpy_iterator()
+        for value in tf.compat.v1.Event.FromString(record).summary.value
+    }
+    assert tags == {"train/loss", "train/targets_per_second", "validation/auc"}
+
+
+def test_the_same_seed_gives_the_same_weights(
+    finished: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    train(str(data_dir), str(tmp_path), SETTINGS)
+    for one, other in zip(weights(tmp_path), weights(finished), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_more_epochs_go_on_where_the_run_stood(
+    finished: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    train(str(data_dir), str(tmp_path), dataclasses.replace(SETTINGS, epochs=1))
+    train(str(data_dir), str(tmp_path), SETTINGS)
+    for one, other in zip(weights(tmp_path), weights(finished), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("batch", [2, "last"])
+def test_a_run_killed_within_an_epoch_ends_with_the_same_weights(
+    finished: Path,
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    batch: Any,
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    save = RunDirectory.save
+
+    def save_and_die(run: RunDirectory, model: Any, state: dict[str, Any], is_best: bool) -> None:
+        if state["epoch"] == 2 and state["batch"] == 0:  # The end of the second epoch.
+            raise Killed
+        save(run, model, state, is_best)
+        if state["epoch"] == 1 and state["batch"] == batch:
+            raise Killed
+
+    monkeypatch.setattr(RunDirectory, "save", save_and_die)
+    with pytest.raises(Killed):
+        train(str(data_dir), str(tmp_path), SETTINGS)
+    monkeypatch.undo()
+    train(str(data_dir), str(tmp_path), SETTINGS)
+    assert "after epoch 1, batch " in capsys.readouterr().err
+    for one, other in zip(weights(tmp_path), weights(finished), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_killed_process_leaves_a_run_that_resumes(data_dir: Path, tmp_path: Path) -> None:
+    arguments = [f"--data_dir={data_dir}", "--model_dir=run", "--epochs=500", "--patience=500"]
+    arguments += [f"--{name}={value}" for name, value in SMALL.items()]
+    line = [sys.executable, "-m", "atrank_tf.train", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(line, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "run/state.json").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (tmp_path / "run/checkpoints/partial-last-7-0.keras").write_text("half a checkpoint")
+    epoch = json.loads((tmp_path / "run/state.json").read_text())["epoch"]
+    line += [f"--epochs={epoch + 1}"]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"resuming run after epoch {epoch}" in done.stderr
+    assert f"of {epoch + 1}" in done.stdout
+    assert not list((tmp_path / "run/checkpoints").glob("partial-*"))
+
+
+def test_early_stopping(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mistake = dataclasses.replace(SETTINGS, model_settings={"width": 10})
+    with pytest.raises(UserError):  # It leaves nothing that the next try stumbles over.
+        train(str(data_dir), str(tmp_path), mistake)
+    aucs = iter([0.6, 0.7, 0.65, 0.66, 0.9])
+    monkeypatch.setattr(training, "mean_auc", lambda _: next(aucs))
+    state = train(str(data_dir), str(tmp_path), dataclasses.replace(SETTINGS, epochs=9, patience=2))
+    assert (state["epoch"], state["best_epoch"], state["best_auc"]) == (4, 2, 0.7)
+
+
+def test_without_validation_targets_the_last_epoch_is_the_best(tmp_path: Path) -> None:
+    events = pd.DataFrame({"user": [1, 1, 2, 2], "object": [1, 2, 1, 3], "time": [1, 2, 1, 2]})
+    events.to_csv(tmp_path / "e.csv", index=False)
+    prepare(Schema((Group("item"),), ("item",)), tmp_path / "data", [str(tmp_path / "e.csv")])
+    state = train(str(tmp_path / "data"), str(tmp_path / "run"), SETTINGS)
+    assert state["best_epoch"] == 2
+    assert state["best_auc"] is None
+
+
+def test_a_model_with_nothing_to_train(data_dir: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # The second time there is nothing left to do.
+        state = train(str(data_dir), str(tmp_path), Settings(model="popularity"))
+        assert state["epoch"] == 0
+    assert isinstance(RunDirectory(tmp_path).load_best(), Popularity)
+
+
+def test_a_loss_beyond_all_bounds_ends_the_run(data_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the loss is nan: choose a smaller learning rate"):
+        train(str(data_dir), str(tmp_path), dataclasses.replace(SETTINGS, learning_rate=1e30))
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"model": "dnn"}, "model 'dnn': expected one of atrank, bpr, popularity"),
+        ({"epochs": 0}, "epochs is 0: expected 1 or more"),
+        ({"max_history": 0}, "max_history is 0: expected 1 or more"),
+        ({"max_moments": -1}, r"max_moments is -1: expected 0 \(all\) or more"),
+        ({"seed": -1}, "seed is -1: expected 0 to 4294967295"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: expected a number above 0"),
+        ({"clip_norm": float("nan")}, "clip_norm is nan: expected a number above 0"),
+        ({"model_settings": {"width": 10}}, r"model 'atrank': width \(10\) must be a multiple"),
+        ({"model_settings": {"num_spaces": 0}}, "num_spaces is 0: expected 1 or more"),
+        ({"model_settings": {"dropout": 1.0}}, "dropout is 1.0"),
+        ({"model": "bpr", "model_settings": {"width": 0}}, "width is 0"),
+    ],
+)
+def test_settings_out_of_range(
+    data_dir: Path, tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
+        train(str(data_dir), str(tmp_path), dataclasses.replace(SETTINGS, **change))
+    assert not (tmp_path / "state.json").exists()
+
+
+def test_a_directory_keeps_to_its_settings_and_data(
+    finished: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"holds a run with seed=5, not 6; choose another"):
+        train(str(data_dir), str(finished), dataclasses.replace(SETTINGS, seed=6))
+    events = pd.DataFrame({"user": [1, 1, 1], "object": [1, 2, 3], "time": [1, 2, 3]})
+    events.to_csv(tmp_path / "e.csv", index=False)
+    prepare(Schema((Group("item"),), ("item",)), tmp_path / "data", [str(tmp_path / "e.csv")])
+    with pytest.raises(UserError, match="holds a run with data_fingerprint="):
+        train(str(tmp_path / "data"), str(finished), SETTINGS)
+
+
+def test_nothing_to_train_on(tmp_path: Path) -> None:
+    pd.DataFrame({"user": [1], "object": [1], "time": [1]}).to_csv(tmp_path / "e.csv")
+    prepare(Schema((Group("item"),), ("item",)), tmp_path / "data", [str(tmp_path / "e.csv")])
+    with pytest.raises(UserError, match="no target lies in the training period"):
+        train(str(tmp_path / "data"), str(tmp_path / "run"), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("checkpoints/best.keras", "cannot be loaded"), ("settings.json", "is not JSON")],
+)
+def test_a_damaged_run(finished: Path, tmp_path: Path, name: str, expected: str) -> None:
+    copy = tmp_path / "run"
+    copy.mkdir()
+    (copy / "checkpoints").mkdir()
+    for file in ("settings.json", "state.json", "checkpoints/best.keras"):
+        (copy / file).write_bytes((finished / file).read_bytes())
+    (copy / name).write_text("{")
+    with pytest.raises(UserError, match=expected):
+        RunDirectory(copy).load_best()
+
+
+def test_nothing_trained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no trained model \(no settings\.json there\)"):
+        RunDirectory(tmp_path).load_best()
+    (tmp_path / "settings.json").write_text('{"data_fingerprint": "x"}')
+    with pytest.raises(UserError, match="holds no checkpoint yet"):
+        RunDirectory(tmp_path).load_best()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--model_dir=run",), "Flag --data_dir must have a value other than None"),
+        (("--data_dir=no", "--model_dir=run"), "error: no: holds no prepared data"),
+        (
+            ("--data_dir=no", "--model_dir=run", "--model=popularity", "--width=3"),
+            "error: --width is no setting of --model=popularity",
+        ),
+        (("--data_dir={data}", "--model_dir=e.txt"), "error: e.txt/checkpoints: Not a directory"),
+        (
+            ("--data_dir={data}", "--model_dir=run", "--width=10"),
+            "error: model 'atrank': width (10) must be a multiple of num_spaces (8)",
+        ),
+    ],
+)
+def test_command_line_says_it_in_one_line(
+    data_dir: Path, tmp_path: Path, command: Command, arguments: tuple[str, ...], expected: str
+) -> None:
+    (tmp_path / "e.txt").touch()
+    done = command("atrank_tf.train", *(a.format(data=data_dir) for a in arguments))
+    assert done.returncode != 0
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_damaged_data_is_told(data_dir: Path, tmp_path: Path, command: Command) -> None:
+    shutil.copytree(data_dir, tmp_path / "data")
+    shard = next((tmp_path / "data/shards").iterdir())
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    done = command("atrank_tf.train", "--data_dir=data", "--model_dir=run")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the prepared data is damaged: a record does not match its checksum\n"
+    )
+
+
+def test_mixed_policy_of_popularity(data_dir: Path) -> None:
+    from data_pipeline.dataset import TimelineData
+
+    data = TimelineData(data_dir)
+    model = Popularity(data.schema, data.catalog, dtype="mixed_float16")
+    inputs, _ = next(iter(data.batches("test")))
+    assert model(inputs).dtype == tf.float32
+    assert keras.config.dtype_policy().name == "float32"
