@@ -1,6 +1,5 @@
 """What every command line of the package shares: how it starts and how it fails."""
 
-import logging
 import os
 import signal
 import sys
@@ -8,7 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 
 import tensorflow as tf
-from absl import app, flags
+from absl import app, flags, logging
 
 from atrank_tf.errors import UserError
 
@@ -31,6 +30,8 @@ def run(command: Callable[[], None]) -> None:
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             _fail(f"unexpected argument {argv[1]!r}: every setting is a --flag", 2)
+        logging.set_verbosity(logging.ERROR)  # TensorFlow's; what this package says is printed.
+        tf.get_logger().setLevel("ERROR")
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _interrupt)
         try:
@@ -48,7 +49,6 @@ def run(command: Callable[[], None]) -> None:
         except _Interrupted as error:
             _fail("interrupted", 128 + error.number)
 
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     _describe(command.__module__)
     app.run(main)
 

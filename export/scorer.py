@@ -70,7 +70,8 @@ class Scorer:
             actions = self._actions[group.name].lookup(inputs[f"{group.name}_actions"])
         else:
             actions = tf.ones_like(objects)
-        is_real = tf.sequence_mask(inputs[f"{group.name}_length"], tf.shape(times)[1])
+        width = tf.shape(times, out_type=tf.int64)[1]
+        is_real = tf.sequence_mask(inputs[f"{group.name}_length"], width)
         is_past = tf.logical_and(times >= 0, times < now[:, tf.newaxis])
         times = tf.where(tf.logical_and(is_real, is_past), times, -1)
 
