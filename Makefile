@@ -4,8 +4,11 @@ PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 RUN := runs/quickstart
 DATA := $(RUN)/data
+SERVING := $(RUN)/serving/atrank
+LATEST = $(SERVING)/$$(ls $(SERVING) | sort -n | tail -1)
+ML := runs/ml-100k
 
-.PHONY: help quickstart test lint format clean
+.PHONY: help quickstart movielens test lint format clean
 
 help:  ## Lists the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'
@@ -18,15 +21,30 @@ $(READY): setup.py constraints.txt
 $(DATA)/manifest.json: | $(READY)
 	$(PYTHON) -m data_pipeline.prepare --recipe=completejourney --output_dir=$(DATA)
 
-quickstart: $(READY) $(DATA)/manifest.json  ## Trains, evaluates, exports and asks a model of real data.
+quickstart: $(READY) $(DATA)/manifest.json  ## Trains, exports, asks and evaluates a model of real data.
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/popularity --model=popularity
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/bpr --model=bpr --epochs=2
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=2 --max_moments=8
-	$(PYTHON) -m export.export_model --model_dir=$(RUN) --export_base=$(RUN)/serving/atrank
-	$(PYTHON) -m export.verify --model_dir=$(RUN) --saved_model=$(RUN)/serving/atrank/1
-	$(PYTHON) -m export.score --saved_model=$(RUN)/serving/atrank/1 --requests=examples/completejourney.jsonl
+	$(PYTHON) -m export.export_model --model_dir=$(RUN) --export_base=$(SERVING)
+	$(PYTHON) -m export.verify --model_dir=$(RUN) --saved_model=$(LATEST)
+	$(PYTHON) -m export.score --saved_model=$(LATEST) --requests=examples/completejourney.jsonl
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(DATA) --model_dir=$(RUN) \
 	  --baselines=$(RUN)/bpr,$(RUN)/popularity
+	@echo "try: $(VENV)/bin/tensorboard --logdir=$(RUN)   (curves)"
+	@echo "try: make quickstart again with more epochs, or your own logs: README.md, 'Your own data'"
+
+$(ML)/raw/u.data: | $(READY)
+	$(PYTHON) -m benchmarks.movielens --output_dir=$(ML)/raw
+
+$(ML)/data/manifest.json: $(ML)/raw/u.data
+	$(PYTHON) -m data_pipeline.prepare --recipe=movielens --input_dir=$(ML)/raw --output_dir=$(ML)/data
+
+movielens: $(READY) $(ML)/data/manifest.json  ## Trains and evaluates on MovieLens-100k.
+	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML)/popularity --model=popularity
+	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML)/bpr --model=bpr --epochs=40
+	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML) --epochs=8
+	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(ML)/data --model_dir=$(ML) \
+	  --baselines=$(ML)/bpr,$(ML)/popularity
 
 test: $(READY)  ## Runs every test.
 	$(PYTHON) -m pytest

@@ -41,6 +41,7 @@ setup(
             "atrank-train = atrank_tf.train:main",
             "atrank-evaluate = atrank_tf.evaluate:main",
             "atrank-export = export.export_model:main",
+            "atrank-verify = export.verify:main",
             "atrank-score = export.score:main",
         ]
     },

@@ -1,0 +1,65 @@
+"""The baselines: the same two verbs, and scores that can be computed by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from atrank_tf import BPR, BPRLoss, LazyAdam, Popularity
+from data_pipeline.dataset import TimelineData
+from tests.atrank_tf.batches import NOW, make_batch
+
+EXAMPLES: list[dict[str, Any]] = [
+    {"user": 2, "now": NOW, "history": {}, "candidates": {"item": [0, 3, 9], "query": [1]}},
+    {"user": 5, "now": NOW, "history": {"item": [(3, 1, 5)]}, "candidates": {"item": [3]}},
+]
+
+
+def test_popularity_scores_by_training_counts(data: TimelineData) -> None:
+    found = Popularity(data.schema, data.catalog)(make_batch(EXAMPLES, data.schema)).numpy()
+    items, queries = (data.catalog[name]["train_counts"] for name in ("item", "query"))
+    expected = [items[0], items[3], items[9], items[3], queries[1]]
+    np.testing.assert_allclose(np.expm1(found), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_bpr_scores_by_dot_products(data: TimelineData) -> None:
+    model = BPR(data.schema, data.catalog, width=8)
+    for weight in model.trainable_weights:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    found = model(make_batch(EXAMPLES, data.schema)).numpy()
+    users = model.users.table.numpy()
+
+    def expected(user: int, target: str, row: int) -> float:
+        place = data.catalog[target]["embedding_rows"][row]
+        factors = model.objects[target].table.numpy()[place]
+        return users[user] @ factors + model.biases[target].table.numpy()[place, 0]
+
+    by_hand = [expected(2, "item", row) for row in (0, 3, 9)]
+    by_hand += [expected(5, "item", 3), expected(2, "query", 1)]
+    np.testing.assert_allclose(found, by_hand, rtol=1e-5)
+
+
+def test_users_unknown_to_bpr_share_a_row(data: TimelineData) -> None:
+    model = BPR(data.schema, data.catalog, width=8)
+    batch = make_batch([{**EXAMPLES[0], "user": 0}], data.schema)
+    known = model(batch).numpy()
+    del batch["user"]
+    np.testing.assert_array_equal(model(batch).numpy(), known)
+
+
+@pytest.mark.parametrize("kind", [BPR, Popularity])
+def test_baselines_are_keras_models(data: TimelineData, tmp_path: Path, kind: type) -> None:
+    keras.utils.set_random_seed(1)
+    model = kind(data.schema, data.catalog)
+    model.compile(LazyAdam(0.01), BPRLoss())
+    if kind is BPR:
+        losses = model.fit(data.batches("train", seed=1), epochs=8, verbose=0).history["loss"]
+        assert losses[-1] < losses[0]
+    test = data.batches("test", num_negatives=5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    expected = model.predict(test, verbose=0)
+    np.testing.assert_array_equal(loaded.predict(test, verbose=0), expected)
+    assert loaded.get_config() == model.get_config()

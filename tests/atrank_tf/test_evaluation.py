@@ -1,0 +1,96 @@
+"""Evaluation of runs: one report, the same candidates for all models."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atrank_tf import UserError
+from atrank_tf.evaluation import Scoring, evaluate, format_table
+from atrank_tf.models import Popularity
+from atrank_tf.training import Settings, train
+from data_pipeline.dataset import TimelineData
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def runs(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs")
+    train(str(data_dir), str(path / "popularity"), Settings(model="popularity"))
+    train(str(data_dir), str(path / "bpr"), Settings(model="bpr", epochs=1))
+    return path
+
+
+def test_report(data_dir: Path, runs: Path) -> None:
+    report = evaluate(str(data_dir), str(runs / "bpr"), [str(runs / "popularity")])
+    assert json.loads((runs / "bpr/metrics.json").read_text()) == report
+    data = TimelineData(data_dir)
+    assert report["data"]["fingerprint"] == data.manifest.fingerprint
+    assert report["seed"] == 1
+    assert report["settings"]["model"] == "bpr"
+    assert report["training"]["targets_per_second"] > 0
+    assert report["training"]["seconds"] > 0
+    assert report["split"] == "test"
+    for result in (report, *report["baselines"].values()):
+        for target in ("item", "query"):
+            summary = result["targets"][target]
+            for name in ("auc", "gauc", "hr@10", "ndcg@10", "mrr"):
+                assert summary[name]["low"] <= summary[name]["value"] <= summary[name]["high"]
+    baseline = report["baselines"][str(runs / "popularity")]
+    for target, difference in baseline["auc_difference"].items():
+        mine, other = (r["targets"][target]["auc"]["value"] for r in (report, baseline))
+        assert difference["value"] == pytest.approx(mine - other)
+    table = format_table(report).splitlines()
+    assert len(table) == 2 + 2 * 2
+    assert table[2].startswith("| item | bpr | 0.")
+    assert table[3].startswith("| item | popularity | 0.")
+
+
+def test_scores_and_labels_stay_together(data: TimelineData) -> None:
+    model = Popularity(data.schema, data.catalog)
+    batches = data.batches("test", num_negatives=3)
+    scored = Scoring(model, batches).run()
+    counts = data.catalog["item"]["train_counts"]
+    expected = []
+    for inputs, labels in batches:
+        objects = inputs["candidates"]["item"]
+        users = np.repeat(inputs["user"].numpy(), objects.row_lengths())
+        rows = objects.flat_values.numpy()
+        mine = labels.numpy()[: len(rows)]
+        expected += list(zip(users, np.log1p(counts[rows]), mine, strict=True))
+    found = scored["item"]
+    rows_found = list(zip(found.user, found.logit, found.label, strict=True))
+    np.testing.assert_allclose(rows_found, expected, rtol=1e-6)
+
+
+def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:
+    data, popularity = str(data_dir), str(runs / "popularity")
+    with pytest.raises(UserError, match="holds no trained model"):
+        evaluate(data, str(tmp_path))
+    with pytest.raises(UserError, match="is named twice"):
+        evaluate(data, popularity, [popularity])
+    with pytest.raises(UserError, match="negatives is 0: expected 1 or more"):
+        evaluate(data, popularity, num_negatives=0)
+    settings = json.loads((runs / "popularity/settings.json").read_text())
+    (tmp_path / "settings.json").write_text(json.dumps({**settings, "data_fingerprint": "other"}))
+    with pytest.raises(UserError, match="was trained on data with fingerprint other, not on this"):
+        evaluate(data, str(tmp_path))
+
+
+def test_command_line(data_dir: Path, runs: Path, command: Command) -> None:
+    done = command(
+        "atrank_tf.evaluate", f"--data_dir={data_dir}", f"--model_dir={runs}/popularity",
+        "--split=validation", "--negatives=5",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "| item | popularity | " in done.stdout
+    assert f"wrote {runs}/popularity/metrics.json" in done.stdout
+    report = json.loads((runs / "popularity/metrics.json").read_text())
+    assert (report["split"], report["negatives"]) == ("validation", 5)
+    done = command("atrank_tf.evaluate", f"--data_dir={data_dir}", "--model_dir=no")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: no: holds no trained model")
