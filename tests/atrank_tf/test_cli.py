@@ -17,6 +17,7 @@ MODULES = [
     "export.export_model",
     "export.score",
     "export.verify",
+    "benchmarks.input_pipeline",
     "benchmarks.movielens",
 ]
 
