@@ -23,15 +23,16 @@ $(DATA)/manifest.json: | $(READY)
 
 quickstart: $(READY) $(DATA)/manifest.json  ## Trains, exports, asks and evaluates a model of real data.
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/popularity --model=popularity
-	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/bpr --model=bpr --epochs=2
-	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=2 --max_moments=8
+	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/bpr --model=bpr \
+	  --epochs=2 --max_history=1 --token_budget=2048
+	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=2 --max_moments=6
 	$(PYTHON) -m export.export_model --model_dir=$(RUN) --export_base=$(SERVING)
 	$(PYTHON) -m export.verify --model_dir=$(RUN) --saved_model=$(LATEST)
 	$(PYTHON) -m export.score --saved_model=$(LATEST) --requests=examples/completejourney.jsonl
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(DATA) --model_dir=$(RUN) \
 	  --baselines=$(RUN)/bpr,$(RUN)/popularity
 	@echo "try: $(VENV)/bin/tensorboard --logdir=$(RUN)   (curves)"
-	@echo "try: make quickstart again with more epochs, or your own logs: README.md, 'Your own data'"
+	@echo "try: another of 'make help', or your own logs: see 'Your own data' in README.md"
 
 $(ML)/raw/u.data: | $(READY)
 	$(PYTHON) -m benchmarks.movielens --output_dir=$(ML)/raw

@@ -109,7 +109,7 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
         run.save(model, {**state, "best_auc": auc}, is_best=True)
         return state
     loop = _Loop(model, data, run, settings)
-    progress = Progress("training", "batches", loop.count_batches(state))
+    progress = Progress("training", "batches", loop.batches_left(state))
     while state["epoch"] < settings.epochs and not _is_over(state, settings):
         state = loop.run_epoch(state, progress)
     return state
@@ -125,22 +125,20 @@ class _Loop:
         self._run = run
         self._settings = settings
         self._epoch = tf.Variable(0, dtype=tf.int64)
-        self._batches = data.batches(
-            "train",
-            num_negatives=settings.num_negatives,
-            max_history=settings.max_history,
-            token_budget=settings.token_budget,
-            max_moments=settings.max_moments or None,
-            seed=settings.seed,
-            epoch=self._epoch,
-        )
+        cut: dict[str, Any] = {
+            "num_negatives": settings.num_negatives,
+            "max_history": settings.max_history,
+            "token_budget": settings.token_budget,
+            "max_moments": settings.max_moments or None,
+        }
+        self._num_batches = data.count_batches("train", **cut)
+        self._batches = data.batches("train", **cut, seed=settings.seed, epoch=self._epoch)
         self._validation = validation_scoring(model, data, settings)
         self._writer = tf.summary.create_file_writer(str(run.tensorboard))
 
-    def count_batches(self, state: dict[str, Any]) -> int:
-        """Returns how many batches are left, about: no epoch is divided quite like another."""
-        count = self._batches.reduce(0, lambda count, _: count + 1).numpy()
-        return int(count) * (self._settings.epochs - state["epoch"]) - state["batch"]
+    def batches_left(self, state: dict[str, Any]) -> int:
+        """Returns how many batches are left, about."""
+        return self._num_batches * (self._settings.epochs - state["epoch"]) - state["batch"]
 
     def run_epoch(self, state: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Trains an epoch from where `state` stands, measures it and saves it."""

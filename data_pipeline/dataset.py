@@ -7,7 +7,14 @@ import tensorflow as tf
 from atrank_tf.errors import UserError
 from atrank_tf.schema import Schema
 from data_pipeline.catalog import load_catalog
-from data_pipeline.examples import Cut, find_moments, make_batch, num_batches, parse_timelines
+from data_pipeline.examples import (
+    Chunk,
+    Cut,
+    find_moments,
+    make_batch,
+    num_batches,
+    parse_timelines,
+)
 from data_pipeline.manifest import Manifest
 
 SPLITS = ("train", "validation", "test")
@@ -76,25 +83,59 @@ class TimelineData:
         Returns:
             A finite dataset, one epoch long.
         """
+        cut = self._cut(split, num_negatives, max_history, token_budget, max_moments)
+        if split == "train" and epoch is None:
+            seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+        else:
+            which = tf.constant(0, tf.int64) if epoch is None else epoch
+            seeds = tf.data.Dataset.range(1).map(lambda _: tf.cast(which, tf.int64))
+
+        def epoch_batches(draw: tf.Tensor) -> tf.data.Dataset:
+            epoch_seed = tf.stack([seed, draw])
+            return self._chunks(cut, epoch_seed).flat_map(
+                lambda number, chunk: self._batches(cut, epoch_seed, number, chunk)
+            )
+
+        return seeds.flat_map(epoch_batches).prefetch(4)
+
+    def count_batches(
+        self,
+        split: str,
+        num_negatives: int | None = None,
+        max_history: int = 100,
+        token_budget: int = 8192,
+        max_moments: int | None = None,
+    ) -> int:
+        """Returns how many batches `batches` gives, without making them.
+
+        That is for some epoch: in training each is divided anew, hardly differently.
+        """
+        cut = self._cut(split, num_negatives, max_history, token_budget, max_moments)
+        chunks = self._chunks(cut, tf.zeros([2], tf.int64))
+        counts = chunks.map(lambda _, chunk: num_batches(chunk))
+        return int(counts.reduce(tf.constant(0, tf.int64), tf.add))
+
+    def _cut(
+        self,
+        split: str,
+        num_negatives: int | None,
+        max_history: int,
+        token_budget: int,
+        max_moments: int | None,
+    ) -> Cut:
         if split not in SPLITS:
             raise UserError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         if num_negatives is None:
             num_negatives = 1 if split == "train" else 99
         if num_negatives < 1 or max_history < 1 or token_budget < 1:
             raise UserError("num_negatives, max_history and token_budget: expected 1 or more")
-        cut = Cut(split, num_negatives, max_history, token_budget, max_moments)
-        if split == "train" and epoch is None:
-            seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
-        else:
-            which = tf.constant(0, tf.int64) if epoch is None else epoch
-            seeds = tf.data.Dataset.range(1).map(lambda _: tf.cast(which, tf.int64))
-        return seeds.flat_map(lambda draw: self._epoch(cut, tf.stack([seed, draw]))).prefetch(4)
+        return Cut(split, num_negatives, max_history, token_budget, max_moments)
 
-    def _epoch(self, cut: Cut, seed: tf.Tensor) -> tf.data.Dataset:
-        """One pass over the shards; `seed` is int64 [2]."""
-        is_training = cut.split == "train"
+    def _chunks(self, cut: Cut, seed: tf.Tensor) -> tf.data.Dataset:
+        """One pass over the shards: the number of each chunk of users, and the chunk."""
         names = [str(self.directory / shard.file) for shard in self.manifest.shards]
         files = tf.data.Dataset.from_tensor_slices(names)
+        is_training = cut.split == "train"
         if is_training:
             files = files.shuffle(len(names), _scalar(seed, 1), reshuffle_each_iteration=False)
         records = files.interleave(
@@ -104,21 +145,39 @@ class TimelineData:
             records = records.shuffle(
                 8 * _CHUNK_USERS, _scalar(seed, 2), reshuffle_each_iteration=False
             )
-        chunks = records.batch(_CHUNK_USERS).enumerate()
-
-        def chunk_batches(number: tf.Tensor, timelines: tf.Tensor) -> tf.data.Dataset:
-            base = tf.stack([_scalar(seed, 3), number * (1 << 32)])
-            chunk = find_moments(parse_timelines(timelines, self.schema), self.schema, cut, base)
-            indices = tf.range(tf.cast(num_batches(chunk), tf.int64))
-            if is_training:
-                indices = tf.random.experimental.stateless_shuffle(indices, base + 2)
-            return tf.data.Dataset.from_tensor_slices(indices).map(
-                lambda index: make_batch(chunk, index, self.schema, cut, seed),
-                num_parallel_calls=2,
-                deterministic=True,
+        return (
+            records.batch(_CHUNK_USERS)
+            .enumerate()
+            .map(
+                lambda number, timelines: (
+                    number,
+                    find_moments(
+                        parse_timelines(timelines, self.schema),
+                        self.schema,
+                        cut,
+                        _chunk_seed(seed, number),
+                    ),
+                )
             )
+        )
 
-        return chunks.flat_map(chunk_batches)
+    def _batches(
+        self, cut: Cut, seed: tf.Tensor, number: tf.Tensor, chunk: Chunk
+    ) -> tf.data.Dataset:
+        """The batches of one chunk."""
+        indices = tf.range(num_batches(chunk))
+        if cut.split == "train":
+            order = _chunk_seed(seed, number) + 2
+            indices = tf.random.experimental.stateless_shuffle(indices, order)
+        return tf.data.Dataset.from_tensor_slices(indices).map(
+            lambda index: make_batch(chunk, index, self.schema, cut, seed),
+            num_parallel_calls=2,
+            deterministic=True,
+        )
+
+
+def _chunk_seed(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    return tf.stack([_scalar(seed, 3), number * (1 << 32)])
 
 
 def _scalar(seed: tf.Tensor, salt: int) -> tf.Tensor:

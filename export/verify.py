@@ -107,9 +107,10 @@ def _replay(
     ids = {group.name: _raw_ids(data, group) for group in data.schema.groups}
     for inputs, _ in data.batches("test", num_negatives=1, max_history=max_history):
         candidates = inputs["candidates"][target]
-        rows = np.flatnonzero(candidates.row_lengths().numpy())[
-            : max_requests - sum(map(len, scores))
-        ]
+        left = max_requests - sum(map(len, scores))
+        if not left:
+            break
+        rows = np.flatnonzero(candidates.row_lengths().numpy())[:left]
         if not len(rows):
             continue
         chosen = candidates.with_values(candidates.flat_values)[..., :1]

@@ -231,6 +231,12 @@ def test_batches_keep_to_the_budget_and_gather_like_lengths(data: TimelineData) 
     assert tokens > 0.7 * padding
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_batches_are_counted_without_being_made(data: TimelineData, split: str) -> None:
+    made = sum(1 for _ in data.batches(split, token_budget=300))
+    assert abs(data.count_batches(split, token_budget=300) - made) <= (split == "train")
+
+
 def test_max_moments_are_chosen_anew_each_epoch(data: TimelineData) -> None:
     chosen = []
     for epoch in (0, 1):
@@ -312,6 +318,8 @@ def test_any_logs_give_every_target_once(
 def test_unknown_split(data: TimelineData) -> None:
     with pytest.raises(UserError, match="split 'dev': expected one of train, validation, test"):
         data.batches("dev")
+    with pytest.raises(UserError, match="num_negatives, max_history and token_budget: expected"):
+        data.batches("test", num_negatives=-1)
 
 
 def test_no_prepared_data(tmp_path: Path) -> None:
