@@ -12,12 +12,14 @@ FLAGS = flags.FLAGS
 
 
 def _main() -> None:
-    from atrank_tf.evaluation import evaluate, format_table
+    from atrank_tf.evaluation import evaluate, format_differences, format_table
 
     report = evaluate(
         FLAGS.data_dir, FLAGS.model_dir, FLAGS.baselines, FLAGS.split, FLAGS.negatives
     )
     print(format_table(report))
+    if FLAGS.baselines:
+        print(format_differences(report))
     print(f"wrote {FLAGS.model_dir}/metrics.json")
     print(
         f"next: python -m export.export_model --model_dir={FLAGS.model_dir} "

@@ -32,7 +32,7 @@ class Scoring:
         """Goes through the dataset once.
 
         Args:
-            progress: What to tell of each batch's moments, if anything.
+            progress: What to tell of each batch, if anything.
 
         Returns:
             The scored candidates by target group.
@@ -53,7 +53,7 @@ class Scoring:
                 )
             num_moments += len(users)
             if progress:
-                progress.advance(len(users))
+                progress.advance(1)
         scored = {}
         for target, arrays in parts.items():
             columns = zip(*arrays, strict=True) if arrays else ([], [], [], [])
@@ -97,12 +97,12 @@ def evaluate(
     settings = run.settings()
     results = {}
     per_user = {}
+    cut: dict[str, Any] = {"num_negatives": num_negatives, "max_history": settings["max_history"]}
+    num_batches = data.count_batches(split, **cut)
     for directory in (model_dir, *baselines):
         model = RunDirectory(directory).load_best(data.manifest.fingerprint)
-        batches = data.batches(
-            split, num_negatives=num_negatives, max_history=settings["max_history"]
-        )
-        scored = Scoring(model, batches).run(Progress(f"evaluating {directory}", "moments"))
+        progress = Progress(f"evaluating {directory}", "batches", num_batches)
+        scored = Scoring(model, data.batches(split, **cut)).run(progress)
         per_user[directory] = {t: ranking_metrics.per_user(s) for t, s in scored.items()}
         results[directory] = {
             "model": RunDirectory(directory).settings()["model"],
@@ -148,4 +148,18 @@ def format_table(report: dict[str, Any]) -> str:
                 cells += [f"{summary[name]['value']:.4f}" for name in ranking_metrics.NAMES[1:]]
                 cells.append(f"{summary['users']:,}")
             lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def format_differences(report: dict[str, Any]) -> str:
+    """Formats how far the model's AUC is from each baseline's, one line a target and baseline."""
+    lines = []
+    for target in report["targets"]:
+        for baseline in report["baselines"].values():
+            gap = baseline["auc_difference"][target]
+            if gap is not None:
+                lines.append(
+                    f"{target}: AUC of {report['model']} less that of {baseline['model']}, paired "
+                    f"by user: {gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+                )
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from atrank_tf import UserError
-from atrank_tf.evaluation import Scoring, evaluate, format_table
+from atrank_tf.evaluation import Scoring, evaluate, format_differences, format_table
 from atrank_tf.models import Popularity
 from atrank_tf.training import Settings, train
 from data_pipeline.dataset import TimelineData
@@ -48,6 +48,12 @@ def test_report(data_dir: Path, runs: Path) -> None:
     assert len(table) == 2 + 2 * 2
     assert table[2].startswith("| item | bpr | 0.")
     assert table[3].startswith("| item | popularity | 0.")
+    lines = format_differences(report).splitlines()
+    gap = baseline["auc_difference"]["item"]["value"]
+    assert lines[0].startswith(
+        f"item: AUC of bpr less that of popularity, paired by user: {gap:+.4f} ("
+    )
+    assert len(lines) == 2
 
 
 def test_scores_and_labels_stay_together(data: TimelineData) -> None:
