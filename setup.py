@@ -31,6 +31,7 @@ setup(
             "hypothesis>=6.100,<7",
             "mypy>=1.15,<3",
             "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
             "ruff>=0.12,<0.18",
             "scikit-learn>=1.5,<2",
         ],

@@ -71,9 +71,10 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
     model = run.load_best(data.manifest.fingerprint)
     requests: dict[str, np.ndarray] = {}
     expected = {}
-    for target in data.schema.targets:
+    for target, (raw, scores) in _replay(
+        model, data, settings["max_history"], max_requests
+    ).items():
         name = signature_name(data.schema, target)
-        raw, scores = _replay(model, data, target, settings["max_history"], max_requests)
         requests |= {f"{name}/{key}": value for key, value in raw.items()}
         expected[name] = scores
     found = _run_in_session(Path(saved_model), requests)
@@ -99,34 +100,36 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
 
 
 def _replay(
-    model: Any, data: "TimelineData", target: str, max_history: int, max_requests: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Raw requests made from held-out moments, and the model's own scores for them."""
-    raw: list[dict[str, np.ndarray]] = []
-    scores: list[np.ndarray] = []
+    model: Any, data: "TimelineData", max_history: int, max_requests: int
+) -> dict[str, tuple[dict[str, np.ndarray], np.ndarray]]:
+    """By target: raw requests made from held-out moments, and the model's scores for them."""
+    raw: dict[str, list[dict[str, np.ndarray]]] = {target: [] for target in data.schema.targets}
+    scores: dict[str, list[np.ndarray]] = {target: [] for target in data.schema.targets}
     ids = {group.name: _raw_ids(data, group) for group in data.schema.groups}
     for inputs, _ in data.batches("test", num_negatives=1, max_history=max_history):
-        candidates = inputs["candidates"][target]
-        left = max_requests - sum(map(len, scores))
-        if not left:
-            break
-        rows = np.flatnonzero(candidates.row_lengths().numpy())[:left]
-        if not len(rows):
-            continue
-        chosen = candidates.with_values(candidates.flat_values)[..., :1]
-        memory = model.encode(inputs["history"], inputs["now"], inputs["user"])
-        logits = model.score(memory, {target: chosen}, inputs["now"])[target].flat_values.numpy()
-        scores.append(1 / (1 + np.exp(-logits[: len(rows)])))
-        request = {
-            "candidate": ids[target][chosen.flat_values.numpy()[: len(rows)]],
-            "request_time": inputs["now"].numpy()[rows],
-        }
-        for group in data.schema.groups:
-            request |= _raw_history(group, inputs["history"][group.name], ids[group.name], rows)
-        raw.append(request)
-    if not raw:
-        raise UserError(f"{data.directory}: no test target of group {target!r} to replay")
-    return _stack(raw), np.concatenate(scores)
+        memory = None
+        for target, candidates in inputs["candidates"].items():
+            left = max_requests - sum(map(len, scores[target]))
+            rows = np.flatnonzero(candidates.row_lengths().numpy())[:left]
+            if not len(rows):
+                continue
+            if memory is None:
+                memory = model.encode(inputs["history"], inputs["now"], inputs["user"])
+            first = candidates[..., :1]
+            logits = model.score(memory, {target: first}, inputs["now"])[target].flat_values
+            scores[target].append(1 / (1 + np.exp(-logits.numpy()[: len(rows)])))
+            request = {
+                "candidate": ids[target][first.flat_values.numpy()[: len(rows)]],
+                "request_time": inputs["now"].numpy()[rows],
+            }
+            for group in data.schema.groups:
+                history = inputs["history"][group.name]
+                request |= _raw_history(group, history, ids[group.name], rows)
+            raw[target].append(request)
+    for target, requests in raw.items():
+        if not requests:
+            raise UserError(f"{data.directory}: no test target of group {target!r} to replay")
+    return {target: (_stack(raw[target]), np.concatenate(scores[target])) for target in raw}
 
 
 def _raw_history(

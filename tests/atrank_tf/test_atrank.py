@@ -161,7 +161,7 @@ def test_fit_evaluate_predict_save_and_load(data: TimelineData, tmp_path: Path) 
     keras.utils.set_random_seed(1)
     model = ATRank(data.schema, data.catalog, **SMALL)
     model.compile(LazyAdam(0.01, clip_norm=5.0), PointwiseLoss())
-    history = model.fit(data.batches("train", seed=1), epochs=6, verbose=0).history
+    history = model.fit(data.batches("train", seed=1), epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     test = data.batches("test", num_negatives=5)
     loss = model.evaluate(test, verbose=0)
