@@ -5,10 +5,7 @@ Example:
 """
 
 import time
-from typing import Any
 
-import keras
-import tensorflow as tf
 from absl import flags
 
 from atrank_tf import ATRank, LazyAdam, PointwiseLoss, TargetCount, cli
@@ -22,32 +19,26 @@ _WARM_UP = 20
 
 def measure(data_dir: str, num_batches: int) -> tuple[float, float]:
     """Returns the targets a second of the pipeline alone, and those of training."""
+    import keras
+
     data = TimelineData(data_dir)
     batches = data.batches("train", seed=1, epoch=0).repeat().take(_WARM_UP + num_batches)
     targets = 0.0
     for place, (_, labels) in enumerate(batches):
         if place == _WARM_UP:
             start, targets = time.monotonic(), 0.0
-        targets += float(tf.reduce_sum(labels))
+        targets += float(labels.numpy().sum())
     pipeline = targets / (time.monotonic() - start)
 
     model = ATRank(data.schema, data.catalog)
     model.compile(LazyAdam(0.001, clip_norm=5.0), PointwiseLoss(), metrics=[TargetCount()])
-    clock = _Clock()
+    marks: list[tuple[float, float]] = []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda _, logs: marks.append((time.monotonic(), logs["targets"]))
+    )
     model.fit(batches, verbose=0, shuffle=False, callbacks=[clock])
-    (start, before), (end, after) = clock.marks[_WARM_UP - 1], clock.marks[-1]
-    return pipeline, (after - before) / (end - start)
-
-
-class _Clock(keras.callbacks.Callback):
-    """Notes the time, and the targets so far, after each batch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.marks: list[tuple[float, float]] = []
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
-        self.marks.append((time.monotonic(), float(logs["targets"])))
+    (start, before), (end, after) = marks[_WARM_UP - 1], marks[-1]
+    return pipeline, float(after - before) / (end - start)
 
 
 def _main() -> None:
