@@ -93,6 +93,8 @@ def evaluate(
     if len({model_dir, *baselines}) <= len(baselines):
         raise UserError(f"baselines: {model_dir} or a baseline is named twice")
     data = TimelineData(data_dir)
+    if not sum(data.manifest.targets[split].values()):
+        raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
     run = RunDirectory(model_dir)
     settings = run.settings()
     results = {}

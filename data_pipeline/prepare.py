@@ -270,6 +270,10 @@ def _main() -> None:
         print(f"  {group}: {count:,} events")
     for split, targets in prepared.targets.items():
         print(f"  {split}: " + ", ".join(f"{n:,} targets of {t}" for t, n in targets.items()))
+    for split, targets in prepared.targets.items():
+        if not sum(targets.values()):
+            first, last = prepared.time_range
+            print(f"  warning: no targets for {split}; the events' times are {first} to {last}")
     for reason, count in prepared.rejected.items():
         print(f"  left out: {count:,} rows: {reason} (see rejected.jsonl)")
     print(f"  in {time.monotonic() - start:.1f} s; fingerprint {prepared.fingerprint[:12]}")

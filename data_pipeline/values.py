@@ -167,7 +167,8 @@ def as_lists(column: pa.ChunkedArray, separator: str) -> tuple[np.ndarray, np.nd
 
 def shown(column: pa.ChunkedArray, row: int) -> str:
     """Returns a value as an error message shows it."""
-    return repr(str(column[row].as_py()))[:80]
+    value = column[row].as_py()
+    return "empty" if value is None else repr(str(value))[:80]
 
 
 def parse_moment(value: int | str | None, name: str, unit: str) -> int:

@@ -82,6 +82,8 @@ def score_file(saved_model: str | Path, requests: str | Path) -> Iterator[dict[s
 
     from export.signature import signature_name
 
+    if not (Path(saved_model) / "assets.extra").is_dir():
+        raise UserError(f"{saved_model}: holds no exported version; expected EXPORT_BASE/VERSION")
     schema = Schema.load(Path(saved_model) / "assets.extra")
     try:
         lines = Path(requests).read_text(encoding="utf-8-sig").split("\n")

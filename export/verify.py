@@ -89,7 +89,7 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
     if not result.difference <= TOLERANCE:
         raise UserError(
             f"{saved_model}: scores differ from the model's by up to {result.difference:.2g}, "
-            f"expected at most {TOLERANCE:.0e}"
+            f"expected at most {TOLERANCE:.0e} (if the run was trained further, export it again)"
         )
     if result.variable_bytes > 1.1 * result.weight_bytes + 65_536:
         raise UserError(

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from atrank_tf import UserError
 from atrank_tf.evaluation import Scoring, evaluate, format_differences, format_table
 from atrank_tf.models import Popularity
+from atrank_tf.schema import Group, Schema, Split
 from atrank_tf.training import Settings, train
 from data_pipeline.dataset import TimelineData
+from data_pipeline.prepare import prepare
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -81,6 +84,12 @@ def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:
         evaluate(data, popularity, [popularity])
     with pytest.raises(UserError, match="negatives is 0: expected 1 or more"):
         evaluate(data, popularity, num_negatives=0)
+    events = pd.DataFrame({"user": [1, 1], "object": [1, 2], "time": [1, 2]})
+    events.to_csv(tmp_path / "e.csv", index=False)
+    late = Schema((Group("item"),), ("item",), split=Split("time", 8, 9))
+    prepare(late, tmp_path / "late", [str(tmp_path / "e.csv")])
+    with pytest.raises(UserError, match="there is no test target; see the schema's split"):
+        evaluate(str(tmp_path / "late"), popularity)
     settings = json.loads((runs / "popularity/settings.json").read_text())
     (tmp_path / "settings.json").write_text(json.dumps({**settings, "data_fingerprint": "other"}))
     with pytest.raises(UserError, match="was trained on data with fingerprint other, not on this"):

@@ -44,14 +44,14 @@ def failure(tmp_path: Path, schema: Schema, **files: str) -> str:
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ("1,5,", "row 2: column 'time': 'None': expected a time"),
+        ("1,5,", "row 2: column 'time': empty: expected a time"),
         ("1,5,-4", "row 2: column 'time': '-4': expected a time of 0 or more"),
         ("1,5,nan", "row 2: column 'time': 'nan': expected a number or an ISO 8601 datetime"),
         ("1,5,inf", "row 2: column 'time': 'inf': expected a number or an ISO 8601 datetime"),
         ("1,5,2017-13-45", "row 2: column 'time': '2017-13-45': expected a number or an ISO"),
         ("1,5,1500000000000", "row 2: column 'time': '1500000000000': expected a time before"),
-        (",5,9", "row 2: column 'user': 'None': expected an id"),
-        ("1,,9", "row 2: column 'object': 'None': expected an id"),
+        (",5,9", "row 2: column 'user': empty: expected an id"),
+        ("1,,9", "row 2: column 'object': empty: expected an id"),
         ("1,5x,9", "row 2: column 'object': '5x': expected an integer of 64 bits"),
         ("1,9223372036854775808,9", "row 2: column 'object': '9223372036854775808': expected an"),
         ("u,5,9", "row 2: column 'user': 'u': expected an integer of 64 bits"),
@@ -97,7 +97,7 @@ def test_text_ids_must_fit_on_a_line(tmp_path: Path) -> None:
     [
         ("object\n5\n", "e.csv: row 2: column 'object': '6': expected an object of objects.csv"),
         ("object\n5\n6\n5\n", "objects.csv: row 3: column 'object': '5': expected each id once"),
-        ("object,x\n5,1\n,2\n", "objects.csv: row 2: column 'object': 'None': expected an id"),
+        ("object,x\n5,1\n,2\n", "objects.csv: row 2: column 'object': empty: expected an id"),
         ("id\n5\n", "objects.csv: no column 'object'; its columns are id"),
     ],
 )

@@ -375,4 +375,4 @@ def test_command_lines(run: Path, tmp_path: Path, command: Command) -> None:
     assert done.stderr == "error: r.jsonl: row 2: request: 'candidates' is missing\n"
     done = command("export.score", "--saved_model=no", "--requests=r.jsonl")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: no/assets.extra")
+    assert done.stderr == "error: no: holds no exported version; expected EXPORT_BASE/VERSION\n"
