@@ -130,13 +130,15 @@ class Intake:
             columns = table.columns
             names = [columns.user, columns.object]
             names += [columns.group] if table.group is None else []
+            mine = [g for g in self.schema.groups if table.group in (None, g.name)]
+            undeclared = [group for group in mine if not group.id_type]
+            if self.schema.user_id_type and not undeclared:
+                continue
             for batch in (b for file in table.files for b in read_batches(file, names)):
                 if not self.schema.user_id_type and users != "string":
                     users = id_type(batch.table[columns.user])
-                for group in self.schema.groups:
-                    if table.group not in (None, group.name):
-                        continue
-                    if not group.id_type and types[group.name] != "string":
+                for group in undeclared:
+                    if types[group.name] != "string":
                         ids = batch.table[columns.object]
                         if table.group is None:
                             text = as_strings(batch.table[columns.group])
