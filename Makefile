@@ -8,14 +8,14 @@ SERVING := $(RUN)/serving/atrank
 LATEST = $(SERVING)/$$(ls $(SERVING) | sort -n | tail -1)
 ML := runs/ml-100k
 
-.PHONY: help quickstart movielens test lint format clean
+.PHONY: help quickstart movielens benchmark test lint format clean
 
 help:  ## Lists the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'
 
 $(READY): setup.py constraints.txt
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[benchmark,demo,dev]'
 	touch $@
 
 $(DATA)/manifest.json: | $(READY)
@@ -46,6 +46,9 @@ movielens: $(READY) $(ML)/data/manifest.json  ## Trains and evaluates on MovieLe
 	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML) --epochs=8
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(ML)/data --model_dir=$(ML) \
 	  --baselines=$(ML)/bpr,$(ML)/popularity
+
+benchmark: $(READY) $(ML)/data/manifest.json  ## Measures speed, and the rivals' (an hour; 4 GB of downloads).
+	$(PYTHON) -m benchmarks --data_dir=$(ML)/data --output_dir=runs/benchmark
 
 test: $(READY)  ## Runs every test.
 	$(PYTHON) -m pytest

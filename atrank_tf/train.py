@@ -38,9 +38,12 @@ def _main() -> None:
     settings = Settings(
         model=FLAGS.model,
         model_settings={name: FLAGS[name].value for name in sorted(given)},
+        training=FLAGS.training,
         epochs=FLAGS.epochs,
         patience=FLAGS.patience,
         learning_rate=FLAGS.learning_rate,
+        tables=FLAGS.tables,
+        rest=FLAGS.rest,
         clip_norm=FLAGS.clip_norm,
         token_budget=FLAGS.token_budget,
         max_history=FLAGS.max_history,
@@ -64,16 +67,32 @@ def main() -> None:
         "model_dir", None, "Run directory: checkpoints, curves, metrics.", required=True
     )
     flags.DEFINE_enum("model", "atrank", list(_MODEL_FLAGS), "Which model.")
+    flags.DEFINE_enum(
+        "training",
+        "all_positions",
+        ["all_positions", "moments"],
+        "all_positions: one encoding of a stretch of a timeline trains all its targets (atrank in "
+        "its causal form). moments: a history is encoded for each moment (the paper's form).",
+    )
     flags.DEFINE_integer("epochs", 10, "Epochs at most.")
     flags.DEFINE_integer(
         "patience", 2, "Stop after so many epochs without a better validation AUC."
     )
-    flags.DEFINE_float("learning_rate", 0.001, "Learning rate of LazyAdam.")
+    flags.DEFINE_float("learning_rate", 0.001, "Learning rate.")
+    flags.DEFINE_enum(
+        "tables",
+        "adam",
+        ["adam", "adagrad", "sgd"],
+        "How embedding tables are updated: adam keeps two numbers a weight, adagrad one a row.",
+    )
+    flags.DEFINE_enum("rest", "adam", ["adam", "sgd"], "How all other weights are updated.")
     flags.DEFINE_float("clip_norm", 5.0, "Bound on the global norm of the gradients.")
     flags.DEFINE_integer("token_budget", 8192, "Behaviours and candidates in a batch, about.")
     flags.DEFINE_integer("max_history", 100, "Newest behaviours of each group that are read.")
     flags.DEFINE_integer(
-        "max_moments", 0, "Moments of each user in an epoch, chosen at random; 0 for all."
+        "max_moments",
+        0,
+        "Moments of each user in an epoch, chosen at random; 0 for all. For --training=moments.",
     )
     flags.DEFINE_integer("num_negatives", 1, "Negatives sampled for each positive.")
     flags.DEFINE_integer("seed", 1, "Of initial weights, dropout, order and negatives.")

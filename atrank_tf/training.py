@@ -4,6 +4,7 @@ import dataclasses
 import math
 import sys
 import time
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from atrank_tf.evaluation import Scoring
 from atrank_tf.losses import BPRLoss, PointwiseLoss
 from atrank_tf.metrics import TargetCount
 from atrank_tf.models import BPR, ATRank, Popularity, Ranker
-from atrank_tf.optimizers import LazyAdam
+from atrank_tf.optimizers import SGD, Adam, RowSparse, RowwiseAdagrad, Rule
 from atrank_tf.progress import Progress
 from atrank_tf.run_directory import RunDirectory
 from data_pipeline.dataset import TimelineData
@@ -24,6 +25,9 @@ from data_pipeline.dataset import TimelineData
 CHECKPOINT_SECONDS = 300.0
 
 MODELS: dict[str, type[Ranker]] = {"atrank": ATRank, "bpr": BPR, "popularity": Popularity}
+TABLE_RULES: dict[str, type[Rule]] = {"adam": Adam, "adagrad": RowwiseAdagrad, "sgd": SGD}
+REST_RULES: dict[str, type[Rule]] = {"adam": Adam, "sgd": SGD}
+TRAININGS = ("all_positions", "moments")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,22 +37,32 @@ class Settings:
     Attributes:
         model: A key of `MODELS`.
         model_settings: Arguments of its constructor that differ from the defaults.
+        training: "all_positions": one encoding of a stretch of a timeline trains all its
+            targets (atrank takes its causal form); "moments": a history is encoded for
+            each moment at which there are targets (atrank takes the paper's form).
         epochs: Epochs at most.
         patience: Epochs without a better validation AUC after which training stops.
-        learning_rate: Of LazyAdam.
+        learning_rate: Of the optimiser.
+        tables: A key of `TABLE_RULES`: the optimiser's rule of embedding tables.
+        rest: A key of `REST_RULES`: its rule of all other weights.
         clip_norm: Bound on the global norm of the gradients.
         token_budget: Behaviours and candidates in a batch, about.
-        max_history: Newest behaviours of each group that a history keeps.
-        max_moments: Moments of each user in an epoch, chosen at random; 0 for all.
+        max_history: Newest behaviours of each group that a history keeps; behaviours of
+            all groups in a stretch.
+        max_moments: Moments of each user in an epoch, chosen at random; 0 for all. For
+            `training="moments"`.
         num_negatives: Negatives of each positive.
         seed: Of initial weights, dropout, order and negatives.
     """
 
     model: str = "atrank"
     model_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    training: str = "all_positions"
     epochs: int = 10
     patience: int = 2
     learning_rate: float = 0.001
+    tables: str = "adam"
+    rest: str = "adam"
     clip_norm: float = 5.0
     token_budget: int = 8192
     max_history: int = 100
@@ -130,6 +144,7 @@ class _Loop:
             "max_history": settings.max_history,
             "token_budget": settings.token_budget,
             "max_moments": settings.max_moments or None,
+            "all_positions": settings.training == "all_positions",
         }
         self._num_batches = data.count_batches("train", **cut)
         self._batches = data.batches("train", **cut, seed=settings.seed, epoch=self._epoch)
@@ -172,12 +187,20 @@ class _Loop:
 
 
 def _new_model(data: TimelineData, settings: Settings) -> Ranker:
+    arguments = dict(settings.model_settings)
+    if settings.model == "atrank":
+        arguments["causal"] = settings.training == "all_positions"
     try:
-        model = MODELS[settings.model](data.schema, data.catalog, **settings.model_settings)
+        model = MODELS[settings.model](data.schema, data.catalog, **arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"model {settings.model!r}: {error}") from error
     model.compile(
-        optimizer=LazyAdam(settings.learning_rate, clip_norm=settings.clip_norm),
+        optimizer=RowSparse(
+            settings.learning_rate,
+            tables=TABLE_RULES[settings.tables](),
+            rest=REST_RULES[settings.rest](),
+            clip_norm=settings.clip_norm,
+        ),
         loss=BPRLoss() if settings.model == "bpr" else PointwiseLoss(),
         metrics=[TargetCount()],
     )
@@ -185,8 +208,16 @@ def _new_model(data: TimelineData, settings: Settings) -> Ranker:
 
 
 def _check(settings: Settings) -> None:
-    if settings.model not in MODELS:
-        raise UserError(f"model {settings.model!r}: expected one of {', '.join(MODELS)}")
+    choices: dict[str, Collection[str]] = {
+        "model": MODELS,
+        "training": TRAININGS,
+        "tables": TABLE_RULES,
+        "rest": REST_RULES,
+    }
+    for name, known in choices.items():
+        if getattr(settings, name) not in known:
+            expected = ", ".join(known)
+            raise UserError(f"{name} {getattr(settings, name)!r}: expected one of {expected}")
     for name in ("epochs", "patience", "token_budget", "max_history", "num_negatives"):
         if getattr(settings, name) < 1:
             raise UserError(f"{name} is {getattr(settings, name)}: expected 1 or more")
@@ -194,6 +225,8 @@ def _check(settings: Settings) -> None:
         raise UserError(f"seed is {settings.seed}: expected 0 to {2**32 - 1}")
     if settings.max_moments < 0:
         raise UserError(f"max_moments is {settings.max_moments}: expected 0 (all) or more")
+    if settings.max_moments and settings.training != "moments":
+        raise UserError("max_moments: only for training='moments'; all_positions has stretches")
     for name in ("learning_rate", "clip_norm"):
         value = getattr(settings, name)
         if not 0 < value < math.inf:

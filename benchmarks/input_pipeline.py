@@ -4,11 +4,16 @@ Example:
     python -m benchmarks.input_pipeline --data_dir=runs/ml-100k/data
 """
 
+import json
 import time
+from pathlib import Path
+from typing import Any
 
+import keras
 from absl import flags
 
-from atrank_tf import ATRank, LazyAdam, PointwiseLoss, TargetCount, cli
+from atrank_tf import PointwiseLoss, RowSparse, TargetCount, cli
+from benchmarks.form import FORMS
 from data_pipeline import TimelineData
 
 FLAGS = flags.FLAGS
@@ -17,12 +22,11 @@ FLAGS = flags.FLAGS
 _WARM_UP = 20
 
 
-def measure(data_dir: str, num_batches: int) -> tuple[float, float]:
+def measure(data_dir: str, form: str, num_batches: int) -> dict[str, Any]:
     """Returns the targets a second of the pipeline alone, and those of training."""
-    import keras
-
     data = TimelineData(data_dir)
-    batches = data.batches("train", seed=1, epoch=0).repeat().take(_WARM_UP + num_batches)
+    mine = FORMS[form].batches(data, 100, seed=1)
+    batches = mine.repeat().take(_WARM_UP + num_batches)
     targets = 0.0
     for place, (_, labels) in enumerate(batches):
         if place == _WARM_UP:
@@ -30,28 +34,38 @@ def measure(data_dir: str, num_batches: int) -> tuple[float, float]:
         targets += float(labels.numpy().sum())
     pipeline = targets / (time.monotonic() - start)
 
-    model = ATRank(data.schema, data.catalog)
-    model.compile(LazyAdam(0.001, clip_norm=5.0), PointwiseLoss(), metrics=[TargetCount()])
+    model = FORMS[form].model(data)
+    model.compile(RowSparse(0.001, clip_norm=5.0), PointwiseLoss(), metrics=[TargetCount()])
     marks: list[tuple[float, float]] = []
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda _, logs: marks.append((time.monotonic(), logs["targets"]))
     )
     model.fit(batches, verbose=0, shuffle=False, callbacks=[clock])
     (start, before), (end, after) = marks[_WARM_UP - 1], marks[-1]
-    return pipeline, float(after - before) / (end - start)
+    trained = float(after - before) / (end - start)
+    return {
+        "training": form,
+        "pipeline": pipeline,
+        "trained": trained,
+        "ratio": pipeline / trained,
+    }
 
 
 def _main() -> None:
-    pipeline, training = measure(FLAGS.data_dir, FLAGS.batches)
-    print(f"pipeline alone: {pipeline:,.0f} targets/s")
-    print(f"training:       {training:,.0f} targets/s")
-    print(f"ratio:          {pipeline / training:.1f}")
+    result = measure(FLAGS.data_dir, FLAGS.form, FLAGS.batches)
+    print(f"pipeline alone: {result['pipeline']:,.0f} targets/s")
+    print(f"training:       {result['trained']:,.0f} targets/s")
+    print(f"ratio:          {result['ratio']:.1f}")
+    if FLAGS.output:
+        Path(FLAGS.output).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     """Runs the command line."""
     flags.DEFINE_string("data_dir", None, "Prepared data.", required=True)
-    flags.DEFINE_integer("batches", 100, "How many batches to time.", lower_bound=1)
+    flags.DEFINE_enum("form", "all_positions", list(FORMS), "Which form of training.")
+    flags.DEFINE_integer("batches", 200, "How many batches to time.", lower_bound=1)
+    flags.DEFINE_string("output", "", "JSON file to write.")
     cli.run(_main)
 
 

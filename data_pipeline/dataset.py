@@ -7,15 +7,10 @@ import tensorflow as tf
 from atrank_tf.errors import UserError
 from atrank_tf.schema import Schema
 from data_pipeline.catalog import load_catalog
-from data_pipeline.examples import (
-    Chunk,
-    Cut,
-    find_moments,
-    make_batch,
-    num_batches,
-    parse_timelines,
-)
+from data_pipeline.chunk import Chunk, parse_timelines
+from data_pipeline.examples import make_batch
 from data_pipeline.manifest import Manifest
+from data_pipeline.rows import Cut, find_rows, num_batches
 
 SPLITS = ("train", "validation", "test")
 
@@ -53,15 +48,20 @@ class TimelineData:
         max_history: int = 100,
         token_budget: int = 8192,
         max_moments: int | None = None,
+        all_positions: bool = False,
         seed: int = 0,
         epoch: int | tf.Variable | None = None,
     ) -> tf.data.Dataset:
         """Returns batches of (inputs, labels), as `atrank_tf.Ranker` takes them.
 
-        An example is a user at a moment at which he had targets. The history is encoded
+        A row is a user at a moment at which he had targets. The history is encoded
         once for all of them: the targets of that moment, and negatives drawn uniformly
         from the objects that the user never touched. Where targets are labelled, the
         labelled ones are the candidates and nothing is drawn.
+
+        With `all_positions` a row is a stretch of a user's timeline, in which every event
+        of a target group is a target with negatives of its own, and `now` is the moment
+        of each candidate. It is for models whose memory serves every moment.
 
         Args:
             split: "train", "validation" or "test". Training batches come shuffled, with
@@ -70,11 +70,13 @@ class TimelineData:
             num_negatives: For "train" negatives of each positive (default 1), otherwise
                 of each moment (default 99). No object comes twice among a moment's
                 negatives, unless training asks for more than there are.
-            max_history: Newest behaviours of each group that a history keeps.
+            max_history: Newest behaviours of each group that a history keeps; with
+                `all_positions`, behaviours of all groups in a stretch.
             token_budget: Behaviours and candidates in a batch, about. Histories of like
                 length share a batch.
             max_moments: Moments that a user contributes to an epoch, chosen at random;
                 None for all.
+            all_positions: Whether rows are stretches of timelines; for "train" alone.
             seed: Same seed, same batches.
             epoch: Which epoch of the seed to give; of a variable (int64), what it holds
                 when an iteration begins. None to give one after the other, a new one at
@@ -83,7 +85,7 @@ class TimelineData:
         Returns:
             A finite dataset, one epoch long.
         """
-        cut = self._cut(split, num_negatives, max_history, token_budget, max_moments)
+        cut = self._cut(split, num_negatives, max_history, token_budget, max_moments, all_positions)
         if split == "train" and epoch is None:
             seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
         else:
@@ -105,12 +107,13 @@ class TimelineData:
         max_history: int = 100,
         token_budget: int = 8192,
         max_moments: int | None = None,
+        all_positions: bool = False,
     ) -> int:
         """Returns how many batches `batches` gives, without making them.
 
         That is for some epoch: in training each is divided anew, hardly differently.
         """
-        cut = self._cut(split, num_negatives, max_history, token_budget, max_moments)
+        cut = self._cut(split, num_negatives, max_history, token_budget, max_moments, all_positions)
         chunks = self._chunks(cut, tf.zeros([2], tf.int64))
         counts = chunks.map(lambda _, chunk: num_batches(chunk))
         return int(counts.reduce(tf.constant(0, tf.int64), tf.add))
@@ -122,6 +125,7 @@ class TimelineData:
         max_history: int,
         token_budget: int,
         max_moments: int | None,
+        all_positions: bool,
     ) -> Cut:
         if split not in SPLITS:
             raise UserError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
@@ -129,7 +133,9 @@ class TimelineData:
             num_negatives = 1 if split == "train" else 99
         if num_negatives < 1 or max_history < 1 or token_budget < 1:
             raise UserError("num_negatives, max_history and token_budget: expected 1 or more")
-        return Cut(split, num_negatives, max_history, token_budget, max_moments)
+        if all_positions and (split != "train" or max_moments is not None):
+            raise UserError("all_positions: for training alone, and without max_moments")
+        return Cut(split, num_negatives, max_history, token_budget, max_moments, all_positions)
 
     def _chunks(self, cut: Cut, seed: tf.Tensor) -> tf.data.Dataset:
         """One pass over the shards: the number of each chunk of users, and the chunk."""
@@ -151,7 +157,7 @@ class TimelineData:
             .map(
                 lambda number, timelines: (
                     number,
-                    find_moments(
+                    find_rows(
                         parse_timelines(timelines, self.schema),
                         self.schema,
                         cut,

@@ -102,7 +102,7 @@ def sample_untouched(
             int64 [rows, (objects)].
         pool: Number of objects to draw from.
         rows: For whom to draw, one object each: int64 [n], indices into `touched`.
-            Each must have an untouched object left.
+            What is drawn for one that has no untouched object left has no meaning.
         places: Which draw of its key each is, 0, 1, 2 ...: int64 [n]. No object comes
             twice before all have come once.
         keys: Random numbers of 0 or more: int64 [n].
@@ -110,7 +110,7 @@ def sample_untouched(
     Returns:
         Objects in [0, pool), int64 [n].
     """
-    untouched = tf.gather(num_untouched(touched, pool), rows)
+    untouched = tf.maximum(tf.gather(num_untouched(touched, pool), rows), 1)
     ranks = random_order(places % untouched, untouched, keys)
     row_ids = touched.value_rowids()
     starts = touched.row_starts()

@@ -5,6 +5,7 @@ from atrank_tf.layers.behavior_encoder import BehaviorEncoder
 from atrank_tf.layers.embedding_table import EmbeddingTable
 from atrank_tf.layers.latent_attention import LatentAttention
 from atrank_tf.layers.object_encoder import ObjectEncoder
+from atrank_tf.layers.time_bias import TimeBias
 
 __all__ = [
     "AttentionBlock",
@@ -12,4 +13,5 @@ __all__ = [
     "EmbeddingTable",
     "LatentAttention",
     "ObjectEncoder",
+    "TimeBias",
 ]

@@ -21,50 +21,86 @@ class AttentionBlock(keras.layers.Layer):
     same behaviours, F_vanilla when the queries are candidates.
 
     Args:
-        width: Width of queries, memory and result.
+        width: Width of queries, behaviours and result.
         num_spaces: Number of latent spaces.
         dropout: Share of the values dropped in training, in [0, 1).
+        num_time_buckets: As for `LatentAttention`.
+        units_per_day: As for `LatentAttention`.
 
     Example:
 
     >>> rows = tf.RaggedTensor.from_row_lengths(tf.random.normal([5, 16]), [3, 0, 2])
-    >>> AttentionBlock(width=16, num_spaces=4)(rows, rows).shape
+    >>> block = AttentionBlock(width=16, num_spaces=4)
+    >>> block(rows, block.memorize(rows)).shape
     TensorShape([3, None, 16])
     """
 
     def __init__(
-        self, width: int = 128, num_spaces: int = 8, dropout: float = 0.0, **kwargs: Any
+        self,
+        width: int = 128,
+        num_spaces: int = 8,
+        dropout: float = 0.0,
+        num_time_buckets: int = 0,
+        units_per_day: int = 86_400,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.width = width
         self.num_spaces = num_spaces
         self.dropout = dropout
-        self.attention = LatentAttention(width, num_spaces, name="attention")
-        self.attention_norm = keras.layers.LayerNormalization(name="attention_norm")
-        self.inner = keras.layers.Dense(max(1, width // 4), "relu", name="inner")
-        self.outer = keras.layers.Dense(width, name="outer")
-        self.feed_forward_norm = keras.layers.LayerNormalization(name="feed_forward_norm")
-        self.drop = keras.layers.Dropout(dropout, name="drop")
+        self.num_time_buckets = num_time_buckets
+        self.units_per_day = units_per_day
+        self.attention = LatentAttention(
+            width,
+            num_spaces,
+            num_time_buckets,
+            units_per_day,
+            name="attention",
+            dtype=self.dtype_policy,
+        )
+        self.attention_norm = keras.layers.LayerNormalization(
+            name="attention_norm", dtype=self.dtype_policy
+        )
+        self.inner = keras.layers.Dense(
+            max(1, width // 4), "relu", name="inner", dtype=self.dtype_policy
+        )
+        self.outer = keras.layers.Dense(width, name="outer", dtype=self.dtype_policy)
+        self.feed_forward_norm = keras.layers.LayerNormalization(
+            name="feed_forward_norm", dtype=self.dtype_policy
+        )
+        self.drop = keras.layers.Dropout(dropout, name="drop", dtype=self.dtype_policy)
         self.inner.build((None, width))
         self.outer.build((None, max(1, width // 4)))
         self.attention_norm.build((None, width))
         self.feed_forward_norm.build((None, width))
         self.built = True
 
+    def memorize(self, behaviors: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Makes what `call` reads of behaviours: see `LatentAttention.memorize`."""
+        return self.attention.memorize(behaviors)
+
     def call(
-        self, queries: tf.RaggedTensor, memory: tf.RaggedTensor, training: bool = False
+        self,
+        queries: tf.RaggedTensor,
+        memory: tf.RaggedTensor,
+        query_times: tf.Tensor | None = None,
+        times: tf.RaggedTensor | None = None,
+        training: bool = False,
     ) -> tf.RaggedTensor:
-        """Attends from each query to the memory of its row.
+        """Attends from each query to the behaviours of its row.
 
         Args:
             queries: float [batch, (queries), width].
-            memory: float [batch, (tokens), width].
+            memory: What `memorize` returned of the behaviours.
+            query_times: As for `LatentAttention`.
+            times: As for `LatentAttention`.
             training: Whether to drop values.
 
         Returns:
             float [batch, (queries), width].
         """
-        attended = self.drop(self.attention(queries, memory), training=training)
+        attended = self.attention(queries, memory, query_times, times)
+        attended = self.drop(attended, training=training)
         x = self.attention_norm(queries.flat_values + attended)
         y = self.feed_forward_norm(x + self.drop(self.outer(self.inner(x)), training=training))
         return ragged.like(queries, y)
@@ -76,4 +112,6 @@ class AttentionBlock(keras.layers.Layer):
             "width": self.width,
             "num_spaces": self.num_spaces,
             "dropout": self.dropout,
+            "num_time_buckets": self.num_time_buckets,
+            "units_per_day": self.units_per_day,
         }

@@ -22,7 +22,7 @@ class BehaviorEncoder(keras.layers.Layer):
 
     Args:
         objects: The group's object encoder.
-        num_time_buckets: Number of time buckets.
+        num_time_buckets: Number of time buckets; 0 where time is left to the attention.
         units_per_day: How many units of time make a day.
         behavior_width: Width of the group's behaviour embedding space.
         width: Overall width of the tokens.
@@ -50,34 +50,42 @@ class BehaviorEncoder(keras.layers.Layer):
         self.width = width
         self.l2 = l2
         num_actions = objects.group.num_actions
-        self.times = EmbeddingTable(num_time_buckets, behavior_width, l2=l2, name="times")
-        self.actions = EmbeddingTable(num_actions, behavior_width, l2=l2, name="actions")
-        self.project = keras.layers.Dense(width, name="project")
+        self.times = None
+        if num_time_buckets:
+            self.times = EmbeddingTable(
+                num_time_buckets, behavior_width, l2=l2, name="times", dtype=self.dtype_policy
+            )
+        self.actions = EmbeddingTable(
+            num_actions, behavior_width, l2=l2, name="actions", dtype=self.dtype_policy
+        )
+        self.project = keras.layers.Dense(width, name="project", dtype=self.dtype_policy)
         self.project.build((None, behavior_width))
         self.built = True
 
     def call(
-        self, history: dict[str, tf.RaggedTensor], now: tf.Tensor, training: bool = False
+        self,
+        history: dict[str, tf.RaggedTensor],
+        now: tf.Tensor | None = None,
+        training: bool = False,
     ) -> tf.RaggedTensor:
         """Encodes the group's behaviours.
 
         Args:
             history: `object` (object rows), `action` (action rows) and `time`, each
                 int64 [batch, (length)].
-            now: The moment of prediction, int64 [batch].
+            now: The moment of prediction, int64 [batch]; read where there are time buckets.
             training: Passed on to the tables.
 
         Returns:
             Tokens, float [batch, (length), width].
         """
         rows = history["object"]
-        gaps = ragged.per_value(rows, now) - history["time"].flat_values
-        buckets = time_bucket(gaps, self.num_time_buckets, self.units_per_day)
-        behaviors = (
-            self.objects(rows.flat_values, training=training)
-            + self.times(buckets, training=training)
-            + self.actions(history["action"].flat_values, training=training)
-        )
+        behaviors = self.objects(rows.flat_values, training=training)
+        behaviors += self.actions(history["action"].flat_values, training=training)
+        if self.times is not None:
+            gaps = ragged.per_value(rows, now) - history["time"].flat_values
+            buckets = time_bucket(gaps, self.num_time_buckets, self.units_per_day)
+            behaviors += self.times(buckets, training=training)
         return ragged.like(rows, self.project(behaviors))
 
     def candidates(self, objects: tf.RaggedTensor, training: bool = False) -> tf.RaggedTensor:

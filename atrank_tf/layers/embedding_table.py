@@ -47,6 +47,7 @@ class EmbeddingTable(keras.layers.Layer):
             initializer=self.initializer,
             autocast=False,
         )
+        self.table.is_embedding_table = True  # For `RowSparse`.
         self.built = True
 
     def call(self, rows: tf.Tensor, training: bool = False) -> tf.Tensor:

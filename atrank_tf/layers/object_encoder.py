@@ -48,7 +48,7 @@ class ObjectEncoder(keras.layers.Layer):
             for f in group.features
             if f.multivalued
         }
-        self.network = keras.layers.Dense(width, name="network")
+        self.network = keras.layers.Dense(width, name="network", dtype=self.dtype_policy)
         widths = [self.tables[feature_vocabulary(f)].width for f in group.features]
         self.network.build((None, self.tables[group.name].width + sum(widths)))
         self.built = True

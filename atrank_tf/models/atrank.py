@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from atrank_tf import ragged
 from atrank_tf.layers import AttentionBlock, BehaviorEncoder, EmbeddingTable, ObjectEncoder
-from atrank_tf.models.ranker import Candidates, History, Ranker
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker
 from atrank_tf.schema import Schema
+
+Memory = dict[str, tf.RaggedTensor]
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
@@ -21,6 +23,15 @@ class ATRank(Ranker):
     them by self-attention in several latent spaces. `score` lets each candidate attend
     to the result; the logit is the dot product of what it found with the candidate's own
     embedding, plus a bias of the object.
+
+    It has two forms, which differ in how they know time:
+
+    - The causal form (default). Each behaviour attends to those strictly before it, and the
+      gap between them is a bias of the attention. The memory serves every moment: one
+      encoding of a timeline trains all its targets (`batches(all_positions=True)`), and
+      `extend` adds behaviours to it without a second look at the rest.
+    - The paper's (`causal=False`). All behaviours attend to each other, and each knows the
+      gap between itself and `now`, so the memory is of one moment.
 
     Args:
         schema: Description of the data, with the sizes that preparation filled in.
@@ -33,13 +44,14 @@ class ATRank(Ranker):
         feature_width: Width of the embedding of a side feature.
         dropout: Share of values dropped in training.
         l2: Weight of the L2 penalty on the embeddings in use.
+        causal: Which form; see above.
 
     Example:
 
     >>> data = data_pipeline.TimelineData("runs/quickstart/data")
     >>> model = atrank_tf.ATRank(data.schema, data.catalog)
-    >>> model.compile(atrank_tf.LazyAdam(0.001, clip_norm=5.0), atrank_tf.PointwiseLoss())
-    >>> model.fit(data.batches("train"), epochs=2)
+    >>> model.compile(atrank_tf.RowSparse(0.001, clip_norm=5.0), atrank_tf.PointwiseLoss())
+    >>> model.fit(data.batches("train", all_positions=True), epochs=2)
 
     Reference:
         Zhou et al., "ATRank: An Attention-Based User Behavior Modeling Framework for
@@ -58,6 +70,7 @@ class ATRank(Ranker):
         feature_width: int = 16,
         dropout: float = 0.1,
         l2: float = 0.0,
+        causal: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
@@ -73,39 +86,60 @@ class ATRank(Ranker):
         self.feature_width = feature_width
         self.dropout = dropout
         self.l2 = l2
+        self.causal = causal
 
         group_names = {group.name for group in schema.groups}
         tables = {}
         for vocabulary in schema.vocabularies:
             size = embedding_width if vocabulary.name in group_names else feature_width
             tables[vocabulary.name] = EmbeddingTable(
-                vocabulary.num_rows, size, l2=l2, name=f"{vocabulary.name}_table"
+                vocabulary.num_rows,
+                size,
+                l2=l2,
+                name=f"{vocabulary.name}_table",
+                dtype=self.dtype_policy,
             )
         self.behaviors = {
             group.name: BehaviorEncoder(
-                ObjectEncoder(group, tables, embedding_width, name=f"{group.name}_objects"),
-                num_time_buckets=schema.num_time_buckets,
+                ObjectEncoder(
+                    group,
+                    tables,
+                    embedding_width,
+                    name=f"{group.name}_objects",
+                    dtype=self.dtype_policy,
+                ),
+                num_time_buckets=0 if causal else schema.num_time_buckets,
                 units_per_day=schema.units_per_day,
                 behavior_width=embedding_width,
                 width=width,
                 l2=l2,
                 name=f"{group.name}_behaviors",
+                dtype=self.dtype_policy,
             )
             for group in schema.groups
         }
         self.biases = {
             target: EmbeddingTable(
-                schema.vocabulary(target).num_rows, 1, "zeros", name=f"{target}_bias"
+                schema.vocabulary(target).num_rows,
+                1,
+                "zeros",
+                name=f"{target}_bias",
+                dtype="float32",
             )
             for target in schema.targets
         }
+        block: dict[str, Any] = {
+            "width": width,
+            "num_spaces": num_spaces,
+            "dropout": dropout,
+            "num_time_buckets": schema.num_time_buckets if causal else 0,
+            "units_per_day": schema.units_per_day,
+            "dtype": self.dtype_policy,
+        }
         self.self_attention = [
-            AttentionBlock(width, num_spaces, dropout, name=f"self_attention_{i}")
-            for i in range(num_blocks)
+            AttentionBlock(**block, name=f"self_attention_{i}") for i in range(num_blocks)
         ]
-        self.vanilla_attention = AttentionBlock(
-            width, num_spaces, dropout, name="vanilla_attention"
-        )
+        self.vanilla_attention = AttentionBlock(**block, name="vanilla_attention")
         self.built = True
         for name, objects in (catalog or {}).items():
             self.behaviors[name].objects.set_objects(objects)
@@ -115,46 +149,91 @@ class ATRank(Ranker):
     def encode(
         self,
         history: History,
-        now: tf.Tensor,
+        now: Moments,
         user: tf.Tensor | None = None,
         training: bool = False,
-    ) -> tf.RaggedTensor:
+    ) -> Memory:
         """Relates all behaviours of each user to each other.
 
         Returns:
-            The memory C, float [batch, (behaviours), width].
+            The memory: what each attention block reads of each behaviour, by the block's
+            name, float [batch, (behaviours), 2 width]; and of the causal form their
+            `times`, int64 [batch, (behaviours)].
         """
-        tokens = [
-            self.behaviors[group.name](history[group.name], now, training=training)
-            for group in self.schema.groups
-            if group.name in history
-        ]
-        nothing = tf.zeros([0, self.width], self.compute_dtype)
-        memory = ragged.concat_rows(
-            tokens or [tf.RaggedTensor.from_row_lengths(nothing, tf.zeros_like(now))]
-        )
+        if self.causal:
+            return self.extend({}, history, training=training)
+        if isinstance(now, dict):
+            raise ValueError(
+                "a model with causal=False needs one moment a row: batches without all_positions"
+            )
+        tokens = self._tokens(history, now, training)
         for block in self.self_attention:
-            memory = block(memory, memory, training=training)
-        return memory
+            tokens = block(tokens, block.memorize(tokens), training=training)
+        last = self.vanilla_attention
+        return {last.name: last.memorize(tokens)}
+
+    def extend(self, memory: Memory, history: History, training: bool = False) -> Memory:
+        """Adds behaviours to a memory of the causal form; what is in it stays as it is.
+
+        Extending equals encoding everything at once, as long as nothing that is added
+        comes before what is in the memory.
+
+        Args:
+            memory: What `encode` or `extend` returned; {} of nothing.
+            history: The new behaviours by group, as in a batch.
+            training: Whether this is a training step.
+
+        Returns:
+            The memory of all behaviours, like that of `encode`.
+        """
+        if not self.causal:
+            raise ValueError("extend: a model with causal=False has a memory of one moment")
+
+        def add(name: str, rows: tf.RaggedTensor) -> tf.RaggedTensor:
+            return ragged.concat_rows([memory[name], rows]) if memory else rows
+
+        tokens = self._tokens(history, None, training)
+        new_times = ragged.concat_rows(
+            [history[group.name]["time"] for group in self.schema.groups if group.name in history]
+        )
+        moments = ragged.pad(new_times)
+        times = add("times", new_times)
+        extended = {"times": times}
+        for block in self.self_attention:
+            extended[block.name] = add(block.name, block.memorize(tokens))
+            tokens = block(tokens, extended[block.name], moments, times, training=training)
+        last = self.vanilla_attention
+        extended[last.name] = add(last.name, last.memorize(tokens))
+        return extended
 
     def score(
-        self,
-        memory: tf.RaggedTensor,
-        candidates: Candidates,
-        now: tf.Tensor,
-        training: bool = False,
+        self, memory: Memory, candidates: Candidates, now: Moments, training: bool = False
     ) -> Candidates:
         """Scores candidates by vanilla attention to the memory: f(h, e) = h . e + bias."""
         logits = {}
+        keys_values = memory[self.vanilla_attention.name]
         for target, objects in candidates.items():
+            moments = ragged.pad(now[target]) if isinstance(now, dict) else now[:, tf.newaxis]
             encoder = self.behaviors[target]
             h = encoder.candidates(objects, training=training)
-            e = self.vanilla_attention(h, memory, training=training)
+            e = self.vanilla_attention(
+                h, keys_values, moments, memory.get("times"), training=training
+            )
             bias = self.biases[target](encoder.objects.embedding_row(objects.flat_values))
             product = tf.reduce_sum(h.flat_values * e.flat_values, axis=-1)
             scores = tf.cast(product / math.sqrt(self.width), tf.float32)
-            logits[target] = ragged.like(objects, scores + tf.cast(bias[:, 0], tf.float32))
+            logits[target] = ragged.like(objects, scores + bias[:, 0])
         return logits
+
+    def _tokens(self, history: History, now: tf.Tensor | None, training: bool) -> tf.RaggedTensor:
+        """All behaviours of each user, group after group: float [batch, (behaviours), width]."""
+        return ragged.concat_rows(
+            [
+                self.behaviors[group.name](history[group.name], now, training=training)
+                for group in self.schema.groups
+                if group.name in history
+            ]
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, the catalog left out."""
@@ -167,6 +246,7 @@ class ATRank(Ranker):
             "feature_width": self.feature_width,
             "dropout": self.dropout,
             "l2": self.l2,
+            "causal": self.causal,
         }
 
 

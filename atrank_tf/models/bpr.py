@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf import ragged
 from atrank_tf.layers import EmbeddingTable
-from atrank_tf.models.ranker import Candidates, History, Ranker
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker
 from atrank_tf.schema import Schema
 
 
@@ -66,7 +66,7 @@ class BPR(Ranker):
     def encode(
         self,
         history: History,
-        now: tf.Tensor,
+        now: Moments,
         user: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
@@ -76,7 +76,7 @@ class BPR(Ranker):
         return self.users(user, training=training)
 
     def score(
-        self, memory: tf.Tensor, candidates: Candidates, now: tf.Tensor, training: bool = False
+        self, memory: tf.Tensor, candidates: Candidates, now: Moments, training: bool = False
     ) -> Candidates:
         """Scores candidates by the dot product of user and object factors."""
         logits = {}

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.models.ranker import Candidates, History, Ranker
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker
 from atrank_tf.schema import Schema
 
 
@@ -42,7 +42,7 @@ class Popularity(Ranker):
     def encode(
         self,
         history: History,
-        now: tf.Tensor,
+        now: Moments,
         user: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
@@ -50,7 +50,7 @@ class Popularity(Ranker):
         return now
 
     def score(
-        self, memory: tf.Tensor, candidates: Candidates, now: tf.Tensor, training: bool = False
+        self, memory: tf.Tensor, candidates: Candidates, now: Moments, training: bool = False
     ) -> Candidates:
         """Scores candidates by log(1 + count)."""
         return {

@@ -1,7 +1,7 @@
 """The two verbs that every model is: encode a history, score candidates."""
 
 import warnings
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ warnings.filterwarnings("ignore", "Your input ran out of data", module="keras")
 
 History = dict[str, dict[str, tf.RaggedTensor]]
 Candidates = dict[str, tf.RaggedTensor]
+Moments: TypeAlias = tf.Tensor | dict[str, tf.RaggedTensor]
 
 
 class Ranker(keras.Model):
@@ -24,9 +25,12 @@ class Ranker(keras.Model):
     written against these two, once for all models. A batch is a dictionary:
 
     - `user`: user rows, int64 [batch]; 0 for an unknown user. May be absent.
-    - `now`: the moment of prediction in the schema's time unit, int64 [batch].
+    - `now`: the moment of prediction in the schema's time unit, int64 [batch]; where all
+      positions of a timeline are trained at once, the moment of each candidate: for each
+      target group int64 [batch, (candidates)].
     - `history`: for each group `object`, `action`, `time`: int64 [batch, (length)],
-      behaviours strictly before `now`. A group may be absent.
+      behaviours strictly before `now`; where a row has many moments, all that any of them
+      may see. A group may be absent.
     - `candidates`: for each target group, object rows, int64 [batch, (candidates)]. A
       target may be absent, too.
 
@@ -49,11 +53,14 @@ class Ranker(keras.Model):
     ) -> None:
         super().__init__(**kwargs)
         self.schema = schema
+        # Each batch has shapes of its own, and XLA would compile it anew. Keras' default asks
+        # for XLA wherever there is a GPU.
+        self.supports_jit = False
 
     def encode(
         self,
         history: History,
-        now: tf.Tensor,
+        now: Moments,
         user: tf.Tensor | None = None,
         training: bool = False,
     ) -> Any:
@@ -61,7 +68,7 @@ class Ranker(keras.Model):
 
         Args:
             history: Behaviours by group, as in a batch.
-            now: int64 [batch].
+            now: As in a batch. A model whose memory serves every moment does not read it.
             user: User rows, int64 [batch]; for models that know users by their id.
             training: Whether this is a training step.
 
@@ -71,14 +78,14 @@ class Ranker(keras.Model):
         raise NotImplementedError
 
     def score(
-        self, memory: Any, candidates: Candidates, now: tf.Tensor, training: bool = False
+        self, memory: Any, candidates: Candidates, now: Moments, training: bool = False
     ) -> Candidates:
         """Scores candidates against what `encode` returned.
 
         Args:
             memory: What `encode` returned for the batch.
             candidates: Object rows by group, as in a batch.
-            now: int64 [batch].
+            now: As in a batch.
             training: Whether this is a training step.
 
         Returns:

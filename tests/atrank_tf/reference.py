@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 Event = tuple[int, int, int]  # object row, action row, time
+Seen = tuple[np.ndarray, int]  # token, time
 
 
 class Reference:
@@ -36,52 +37,56 @@ class Reference:
         return int(self.model.behaviors[group.name].objects.embedding_rows.numpy()[row])
 
     def behavior(self, group: Any, event: Event, now: int) -> np.ndarray:
-        """F_M_g(emb_g(o) + time_g[bucket] + action_g[a])."""
+        """F_M_g(emb_g(o) + action_g[a]), in the paper's form also + time_g[bucket]."""
         layer = self.model.behaviors[group.name]
-        days = (now - event[2]) / self.schema.units_per_day
-        bucket = 0 if days < 1 else min(1 + math.floor(math.log2(days)), 12)
-        u = self.object(group, event[0])
-        u = u + array(layer.times.table)[bucket] + array(layer.actions.table)[event[1]]
+        u = self.object(group, event[0]) + array(layer.actions.table)[event[1]]
+        if not self.model.causal:
+            u = u + array(layer.times.table)[self.bucket(now - event[2])]
         return dense(u, layer.project)
 
-    def attention(self, queries: np.ndarray, memory: np.ndarray, layer: Any) -> np.ndarray:
-        """concat_k softmax(q_k k_k^T / sqrt(d)) v_k; zeros where there is no memory."""
-        result = np.zeros_like(queries)
-        width = queries.shape[1] // layer.num_spaces
-        for space in range(layer.num_spaces if len(memory) else 0):
+    def bucket(self, gap: int) -> int:
+        days = gap / self.schema.units_per_day
+        return 0 if days < 1 else min(1 + math.floor(math.log2(days)), 12)
+
+    def attention(self, query: np.ndarray, now: int, memory: list[Seen], layer: Any) -> np.ndarray:
+        """concat_k softmax(q_k k_k^T / sqrt(d) + bias_k) v_k; zeros where nothing is seen."""
+        if self.model.causal:
+            memory = [(token, time) for token, time in memory if time < now]
+        result = np.zeros_like(query)
+        if not memory:
+            return result
+        tokens = np.array([token for token, _ in memory])
+        q = np.maximum(dense(query, layer.query), 0)
+        k, v = np.split(np.maximum(dense(tokens, layer.key_value), 0), 2, axis=1)
+        width = len(query) // layer.num_spaces
+        for space in range(layer.num_spaces):
             mine = slice(space * width, (space + 1) * width)
-            q, k, v = (
-                np.maximum(dense(x, projection), 0)[:, mine]
-                for x, projection in (
-                    (queries, layer.query),
-                    (memory, layer.key),
-                    (memory, layer.value),
-                )
-            )
-            weights = np.exp(q @ k.T / math.sqrt(width))
-            result[:, mine] = weights / weights.sum(1, keepdims=True) @ v
+            scores = k[:, mine] @ q[mine] / math.sqrt(width)
+            if self.model.causal:
+                bias = array(layer.time_bias.table)[space]
+                scores = scores + [bias[self.bucket(now - time)] for _, time in memory]
+            weights = np.exp(scores)
+            result[mine] = weights / weights.sum() @ v[:, mine]
         return result
 
-    def block(self, queries: np.ndarray, memory: np.ndarray, layer: Any) -> np.ndarray:
+    def block(self, query: np.ndarray, now: int, memory: list[Seen], layer: Any) -> np.ndarray:
         """Attention and feed-forward network, each with residual and normalisation."""
-        x = queries + self.attention(queries, memory, layer.attention)
-        x = normalised(x, layer.attention_norm)
+        x = normalised(query + self.attention(query, now, memory, layer.attention), layer)
         y = x + dense(np.maximum(dense(x, layer.inner), 0), layer.outer)
-        return normalised(y, layer.feed_forward_norm)
+        return normalised(y, layer, "feed_forward_norm")
 
     def logit(self, history: dict[str, list[Event]], now: int, target: str, row: int) -> float:
         """h . e / sqrt(width) + bias."""
-        tokens = [
-            self.behavior(group, event, now)
+        memory = [
+            (self.behavior(group, event, now), event[2])
             for group in self.schema.groups
             for event in history.get(group.name, [])
         ]
-        memory = np.array(tokens).reshape(-1, self.model.width)
         for layer in self.model.self_attention:
-            memory = self.block(memory, memory, layer)
+            memory = [(self.block(token, time, memory, layer), time) for token, time in memory]
         group = self.schema.group(target)
         h = dense(self.object(group, row), self.model.behaviors[target].project)
-        e = self.block(h[np.newaxis], memory, self.model.vanilla_attention)[0]
+        e = self.block(h, now, memory, self.model.vanilla_attention)
         bias = array(self.model.biases[target].table)[self.id_row(group, row), 0]
         return float(h @ e / math.sqrt(self.model.width) + bias)
 
@@ -98,7 +103,8 @@ def dense(x: np.ndarray, layer: Any) -> np.ndarray:
     return x @ array(layer.kernel) + array(layer.bias)
 
 
-def normalised(x: np.ndarray, layer: Any) -> np.ndarray:
-    centered = x - x.mean(-1, keepdims=True)
-    deviation = np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-3)
+def normalised(x: np.ndarray, block: Any, name: str = "attention_norm") -> np.ndarray:
+    layer = getattr(block, name)
+    centered = x - x.mean()
+    deviation = np.sqrt((centered**2).mean() + 1e-3)
     return centered / deviation * array(layer.gamma) + array(layer.beta)

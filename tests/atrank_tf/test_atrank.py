@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atrank_tf import ATRank, LazyAdam, PointwiseLoss
+from atrank_tf import ATRank, PointwiseLoss, RowSparse
 from data_pipeline.dataset import TimelineData
 from tests.atrank_tf.batches import NOW, examples_of, make_batch
 from tests.atrank_tf.reference import Reference
@@ -19,10 +19,10 @@ SMALL = {"width": 16, "num_spaces": 4, "embedding_width": 8, "feature_width": 4}
 EVENTS = [(3, 1, NOW - 10), (5, 2, NOW - 90_000), (0, 0, NOW - 10**8), (3, 1, NOW - 86_400)]
 
 
-@pytest.fixture(scope="module")
-def model(data: TimelineData) -> ATRank:
+@pytest.fixture(scope="module", params=[True, False], ids=["causal", "paper"])
+def model(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
     keras.utils.set_random_seed(7)
-    model = ATRank(data.schema, data.catalog, num_blocks=2, **SMALL)
+    model = ATRank(data.schema, data.catalog, num_blocks=2, causal=request.param, **SMALL)
     for weight in model.trainable_weights:  # Away from zeros and ones, where faults hide.
         weight.assign(np.random.default_rng(len(weight.shape)).normal(0, 0.5, weight.shape))
     return model
@@ -81,24 +81,110 @@ def test_a_score_does_not_depend_on_how_ties_were_stored(model: ATRank) -> None:
 
 
 def test_a_score_depends_on_every_part_of_a_behavior(model: ATRank) -> None:
-    example = {"now": NOW, "history": {"item": [(3, 1, NOW - 10)]}, "candidates": {"item": [4]}}
-    (base,) = logits(model, [example])
+    def score(*event: int) -> float:
+        history = {"item": [(7, 1, NOW - 50), event]}
+        (found,) = logits(model, [{"now": NOW, "history": history, "candidates": {"item": [4]}}])
+        return found["item"][0]
+
+    base = score(3, 1, NOW - 10)
     for event in [(4, 1, NOW - 10), (3, 2, NOW - 10), (3, 1, NOW - 90_000)]:
-        (other,) = logits(model, [{**example, "history": {"item": [event]}}])
-        assert abs(other["item"][0] - base["item"][0]) > 1e-4
+        assert abs(score(*event) - base) > 1e-4
+
+
+def split_at(history: dict[str, list[Any]], time: int) -> tuple[dict[str, list[Any]], ...]:
+    """What was before a time, and the rest."""
+    return tuple(
+        {name: [e for e in events if (e[2] < time) == early] for name, events in history.items()}
+        for early in (True, False)
+    )
+
+
+@given(draw=st.data())
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_one_memory_serves_every_moment(model: ATRank, draw: st.DataObject) -> None:
+    if not model.causal:
+        return
+    example = draw.draw(examples_of(model.schema))
+    times = [e[2] for events in example["history"].values() for e in events]
+    now = draw.draw(st.sampled_from([0, *times, NOW]))
+    whole = make_batch([example], model.schema)
+    before = make_batch(
+        [{**example, "history": split_at(example["history"], now)[0]}], model.schema
+    )
+    moment = tf.constant([now], tf.int64)
+    found = model.score(model.encode(whole["history"], moment), whole["candidates"], moment)
+    expected = model.score(model.encode(before["history"], moment), whole["candidates"], moment)
+    for target, logits_ in expected.items():
+        np.testing.assert_allclose(
+            found[target].flat_values, logits_.flat_values, rtol=1e-5, atol=1e-5
+        )
+
+
+@given(draw=st.data())
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_extending_a_memory_equals_recomputing_it(model: ATRank, draw: st.DataObject) -> None:
+    if not model.causal:
+        return
+    examples = draw.draw(st.lists(examples_of(model.schema), min_size=1, max_size=3))
+    time = draw.draw(st.integers(0, NOW))
+    halves = [
+        make_batch(
+            [{**e, "history": split_at(e["history"], time)[i]} for e in examples], model.schema
+        )
+        for i in range(2)
+    ]
+    memory = model.encode(halves[0]["history"], halves[0]["now"])
+    kept = {name: rows.to_list() for name, rows in memory.items()}
+    extended = model.extend(memory, halves[1]["history"])
+    whole = make_batch(examples, model.schema)
+    expected = model.score(
+        model.encode(whole["history"], whole["now"]), whole["candidates"], whole["now"]
+    )
+    found = model.score(extended, whole["candidates"], whole["now"])
+    for target, logits_ in expected.items():
+        np.testing.assert_allclose(
+            found[target].flat_values, logits_.flat_values, rtol=1e-5, atol=1e-5
+        )
+    for name, rows in kept.items():  # What was in the memory is in it still, untouched.
+        assert [
+            row[: len(r)] for row, r in zip(extended[name].to_list(), rows, strict=True)
+        ] == rows
+
+
+def test_a_moment_for_each_candidate_or_one_for_all(model: ATRank) -> None:
+    example = {
+        "now": NOW,
+        "history": {"item": EVENTS, "query": [(1, 1, NOW - 400)]},
+        "candidates": {"item": [4, 5], "query": [1]},
+    }
+    batch = make_batch([example, {**example, "history": {}}], model.schema)
+    each = {t: c.with_flat_values(c.flat_values * 0 + NOW) for t, c in batch["candidates"].items()}
+    if model.causal:
+        np.testing.assert_allclose(model({**batch, "now": each}), model(batch), atol=1e-6)
+    else:
+        with pytest.raises(ValueError, match="causal=False needs one moment a row"):
+            model({**batch, "now": each})
+        with pytest.raises(ValueError, match="has a memory of one moment"):
+            model.extend({}, batch["history"])
 
 
 def test_an_absent_group_is_an_empty_one(model: ATRank) -> None:
     example = {"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4]}}
     batch = make_batch([example], model.schema)
-    whole = model.score(model.encode(batch["history"], batch["now"]), batch["candidates"], NOW)
+    whole = model(batch).numpy()
     del batch["history"]["query"]
-    without = model.score(model.encode(batch["history"], batch["now"]), batch["candidates"], NOW)
-    assert without["item"].to_list() == whole["item"].to_list()
+    assert model(batch).numpy().tolist() == whole.tolist()
 
 
-def test_nothing_known_still_gives_finite_scores_and_gradients(data: TimelineData) -> None:
-    model = ATRank(data.schema, data.catalog, l2=0.1, **SMALL)
+@pytest.mark.parametrize("causal", [True, False])
+def test_nothing_known_still_gives_finite_scores_and_gradients(
+    data: TimelineData, causal: bool
+) -> None:
+    model = ATRank(data.schema, data.catalog, l2=0.1, causal=causal, **SMALL)
     batch = make_batch([{"now": NOW, "history": {}, "candidates": {"item": [0, 4]}}], model.schema)
     with tf.GradientTape() as tape:
         scores = model(batch, training=True)
@@ -108,6 +194,7 @@ def test_nothing_known_still_gives_finite_scores_and_gradients(data: TimelineDat
     for gradient in gradients:
         if gradient is not None:
             assert np.isfinite(tf.convert_to_tensor(gradient)).all()
+    assert sum(gradient is not None for gradient in gradients) > 4
 
 
 def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
@@ -157,11 +244,15 @@ def test_popularity_is_where_training_starts(data: TimelineData) -> None:
     assert np.corrcoef(bias[rows[own]], np.log(counts + 1))[0, 1] == pytest.approx(1, abs=1e-4)
 
 
-def test_fit_evaluate_predict_save_and_load(data: TimelineData, tmp_path: Path) -> None:
+@pytest.mark.parametrize("causal", [True, False])
+def test_fit_evaluate_predict_save_and_load(
+    data: TimelineData, tmp_path: Path, causal: bool
+) -> None:
     keras.utils.set_random_seed(1)
-    model = ATRank(data.schema, data.catalog, **SMALL)
-    model.compile(LazyAdam(0.01, clip_norm=5.0), PointwiseLoss())
-    history = model.fit(data.batches("train", seed=1), epochs=3, verbose=0).history
+    model = ATRank(data.schema, data.catalog, causal=causal, **SMALL)
+    model.compile(RowSparse(0.01, clip_norm=5.0), PointwiseLoss())
+    batches = data.batches("train", seed=1, all_positions=causal)
+    history = model.fit(batches, epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     test = data.batches("test", num_negatives=5)
     loss = model.evaluate(test, verbose=0)
@@ -175,6 +266,13 @@ def test_fit_evaluate_predict_save_and_load(data: TimelineData, tmp_path: Path) 
     kept, given_ = loaded.optimizer.variables, model.optimizer.variables
     for one, other in zip(kept, given_, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_xla_is_declined(data: TimelineData) -> None:
+    model = ATRank(data.schema, data.catalog, **SMALL)
+    with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+        model.compile("sgd", PointwiseLoss(), jit_compile=True)
+    assert model.jit_compile is False
 
 
 def test_a_shared_vocabulary_is_one_table(data: TimelineData) -> None:
@@ -194,10 +292,11 @@ def test_a_loaded_model_shares_it_still(data: TimelineData, tmp_path: Path) -> N
     assert tables[0] is tables[1]
 
 
-def test_mixed_precision_stays_near(data: TimelineData) -> None:
+@pytest.mark.parametrize("causal", [True, False])
+def test_mixed_precision_stays_near(data: TimelineData, causal: bool) -> None:
     examples = [{"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4, 9]}}]
-    model = ATRank(data.schema, data.catalog, **SMALL)
-    half = ATRank(data.schema, data.catalog, dtype="mixed_bfloat16", **SMALL)
+    model = ATRank(data.schema, data.catalog, causal=causal, **SMALL)
+    half = ATRank(data.schema, data.catalog, causal=causal, dtype="mixed_bfloat16", **SMALL)
     for one, other in zip(half.weights, model.weights, strict=True):
         one.assign(other.numpy())
     scores = half(make_batch(examples, model.schema))

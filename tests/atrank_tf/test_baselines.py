@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf import BPR, BPRLoss, LazyAdam, Popularity
+from atrank_tf import BPR, BPRLoss, Popularity, RowSparse
 from data_pipeline.dataset import TimelineData
 from tests.atrank_tf.batches import NOW, make_batch
 
@@ -53,7 +53,7 @@ def test_users_unknown_to_bpr_share_a_row(data: TimelineData) -> None:
 def test_baselines_are_keras_models(data: TimelineData, tmp_path: Path, kind: type) -> None:
     keras.utils.set_random_seed(1)
     model = kind(data.schema, data.catalog)
-    model.compile(LazyAdam(0.03), BPRLoss())
+    model.compile(RowSparse(0.03), BPRLoss())
     if kind is BPR:
         losses = model.fit(data.batches("train", seed=1), epochs=3, verbose=0).history["loss"]
         assert losses[-1] < losses[0]

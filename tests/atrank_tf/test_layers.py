@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from atrank_tf import ragged
 from atrank_tf.layers import (
     AttentionBlock,
     BehaviorEncoder,
     EmbeddingTable,
     LatentAttention,
     ObjectEncoder,
+    TimeBias,
 )
 from atrank_tf.schema import Feature, Group
 
@@ -59,6 +61,12 @@ def vectors(lengths: list[int], width: int = 16) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_lengths(values, lengths)
 
 
+def attend(layer: Any, *moments: Any) -> Any:
+    return layer(vectors([1, 2, 0]), layer.memorize(vectors([3, 0, 2])), *moments)
+
+
+QUERY_TIMES = tf.constant([[10**9, 0], [5, 5], [0, 0]], tf.int64)
+TIMES = tf.RaggedTensor.from_row_lengths(tf.constant([10**9, 3, 10**8, 1, 2], tf.int64), [3, 0, 2])
 HISTORY = {"object": ROWS, "action": ROWS.with_flat_values(tf.constant([0, 1, 2, 1, 1], tf.int64))}
 HISTORY["time"] = ROWS.with_flat_values(tf.constant([9, 10**9, 0, 5, 10**9 + 5], tf.int64))
 NOW = tf.constant([10**9 + 10] * 3, tf.int64)
@@ -67,15 +75,26 @@ LAYERS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], list[int]]] = {
     "table": (lambda: EmbeddingTable(5, 4), lambda layer: layer(ROWS.flat_values % 5), [5, 4]),
     "objects": (object_encoder, lambda layer: layer(ROWS.flat_values), [5, 8]),
     "behaviors": (behavior_encoder, lambda layer: layer(HISTORY, NOW).flat_values, [5, 16]),
-    "attention": (
-        lambda: LatentAttention(16, 4),
-        lambda layer: layer(vectors([1, 2, 0]), vectors([3, 0, 2])),
+    "attention": (lambda: LatentAttention(16, 4), lambda layer: attend(layer), [3, 16]),
+    "causal attention": (
+        lambda: LatentAttention(16, 4, num_time_buckets=13),
+        lambda layer: attend(layer, QUERY_TIMES, TIMES),
         [3, 16],
     ),
     "block": (
         lambda: AttentionBlock(16, 4, dropout=0.1),
-        lambda layer: layer(vectors([1, 2, 0]), vectors([3, 0, 2])).flat_values,
+        lambda layer: attend(layer).flat_values,
         [3, 16],
+    ),
+    "causal block": (
+        lambda: AttentionBlock(16, 4, dropout=0.1, num_time_buckets=13),
+        lambda layer: attend(layer, QUERY_TIMES, TIMES).flat_values,
+        [3, 16],
+    ),
+    "time bias": (
+        lambda: TimeBias(4, 13, 86_400),
+        lambda layer: layer(QUERY_TIMES, TIMES.to_tensor()),
+        [4, 3, 2, 3],
     ),
 }
 
@@ -126,17 +145,38 @@ def test_no_input_at_all(name: str) -> None:
     nothing = ROWS[:0]
     found = {
         "objects": lambda: layer(nothing.flat_values),
-        "attention": lambda: layer(vectors([]), vectors([])),
-        "block": lambda: layer(vectors([]), vectors([])).flat_values,
+        "attention": lambda: layer(vectors([]), layer.memorize(vectors([]))),
+        "block": lambda: layer(vectors([]), layer.memorize(vectors([]))).flat_values,
         "behaviors": lambda: layer(dict.fromkeys(HISTORY, nothing), NOW[:0]).flat_values,
     }[name]()
     assert found.shape[0] == 0
 
 
 def test_a_query_without_memory_gets_zeros() -> None:
-    found = LatentAttention(16, 4)(vectors([1, 2]), vectors([0, 3]))
+    layer = LatentAttention(16, 4)
+    found = layer(vectors([1, 2]), layer.memorize(vectors([0, 3])))
     assert not found.numpy()[0].any()
     assert found.numpy()[1:].any()
+
+
+def test_a_query_that_nothing_came_before_gets_zeros() -> None:
+    layer = LatentAttention(16, 4, num_time_buckets=13)
+    memory = layer.memorize(vectors([2, 1]))
+    times = ragged.like(memory, tf.constant([7, 8, 9], tf.int64))
+    found = layer(vectors([2, 1]), memory, tf.constant([[7, 8], [8, 0]], tf.int64), times).numpy()
+    assert not found[0].any()  # An event of the same instant is not visible, either.
+    assert not found[2].any()
+    np.testing.assert_allclose(found[1], memory.flat_values[0, 16:], atol=1e-6)
+
+
+def test_a_bias_for_each_space_and_bucket() -> None:
+    layer = TimeBias(num_spaces=2, num_buckets=3, units_per_day=10)
+    layer.table.assign([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    found = layer(
+        tf.constant([[100]], tf.int64), tf.constant([[99, 90, 80, 0, 100, 101]], tf.int64)
+    )
+    hidden = [-1e9, -1e9]
+    assert found.numpy()[:, 0, 0].tolist() == [[1, 2, 3, 3, *hidden], [4, 5, 6, 6, *hidden]]
 
 
 def test_mean_of_the_values_of_a_feature() -> None:

@@ -1,13 +1,14 @@
-"""LazyAdam against Keras' Adam, where both mean the same, and where they must differ."""
+"""RowSparse against Keras' optimisers where both mean the same, and where they must differ."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf import LazyAdam
+from atrank_tf import SGD, Adam, RowSparse, RowwiseAdagrad
 from atrank_tf.layers import EmbeddingTable
 
 
@@ -22,7 +23,7 @@ def variables() -> list[keras.Variable]:
 
 def test_dense_steps_are_adams() -> None:
     mine, other = variables(), variables()
-    lazy, adam = LazyAdam(0.1), keras.optimizers.Adam(0.1)
+    lazy, adam = RowSparse(0.1), keras.optimizers.Adam(0.1)
     random = np.random.default_rng(1)
     for _ in range(5):
         gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in mine]
@@ -34,7 +35,7 @@ def test_dense_steps_are_adams() -> None:
 
 def test_rows_touched_at_every_step_get_adams_step() -> None:
     (mine, _), (other, _) = variables(), variables()
-    lazy, adam = LazyAdam(0.1), keras.optimizers.Adam(0.1)
+    lazy, adam = RowSparse(0.1), keras.optimizers.Adam(0.1)
     for step in range(4):
         values = np.full([3, 2], 1.0 + step, np.float32)
         values[2] = -0.5
@@ -46,7 +47,7 @@ def test_rows_touched_at_every_step_get_adams_step() -> None:
 
 def test_rows_not_touched_stay_as_they_are() -> None:
     (table, _) = variables()
-    lazy = LazyAdam(0.1)
+    lazy = RowSparse(0.1)
     lazy.apply([sparse([2], [[1.0, 1.0]])], [table])
     before = table.numpy()
     lazy.apply([sparse([5], [[1.0, -1.0]])], [table])
@@ -54,27 +55,64 @@ def test_rows_not_touched_stay_as_they_are() -> None:
     assert (table.numpy()[5] != before[5]).all()
 
 
+def test_sgd_is_kerass() -> None:
+    mine, other = variables(), variables()
+    lazy, sgd = RowSparse(0.1, rest=SGD()), keras.optimizers.SGD(0.1)
+    gradients = [sparse([4, 4], [[1.0, 2.0], [0.5, 0.0]]), tf.constant([8.0, 0.0, 1.0])]
+    for _ in range(2):
+        lazy.apply(gradients, mine)
+        sgd.apply([tf.convert_to_tensor(g) for g in gradients], other)
+    for one, two in zip(mine, other, strict=True):
+        np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-6)
+
+
+def test_rowwise_adagrad_is_its_equation() -> None:
+    table = EmbeddingTable(4, 2).table
+    before = table.numpy()
+    optimizer = RowSparse(0.1, tables=RowwiseAdagrad(multiplier=2.0, epsilon=0.5))
+    optimizer.apply([sparse([1, 1, 3], [[1.0, 2.0], [2.0, 2.0], [0.0, 1.0]], 4)], [table])
+    optimizer.apply([sparse([1], [[1.0, 0.0]], 4)], [table])
+    expected = before.copy()
+    expected[1] -= 0.2 * np.array([3.0, 4.0]) / (np.sqrt(12.5) + 0.5)
+    expected[3] -= 0.2 * np.array([0.0, 1.0]) / (np.sqrt(0.5) + 0.5)
+    expected[1] -= 0.2 * np.array([1.0, 0.0]) / (np.sqrt(12.5 + 0.5) + 0.5)
+    np.testing.assert_allclose(table.numpy(), expected, rtol=1e-5)
+
+
+def test_tables_and_the_rest_have_rules_and_memory_of_their_own() -> None:
+    table = EmbeddingTable(50, 8).table
+    kernel = keras.Variable(np.zeros([8, 3]), dtype="float32")
+    optimizer = RowSparse(0.1, tables=RowwiseAdagrad(), rest=Adam())
+    own = len(optimizer.variables)
+    optimizer.build([table, kernel])
+    shapes = [tuple(v.shape) for v in optimizer.variables[own:]]
+    assert shapes == [(50, 1), (8, 3), (8, 3)]
+
+
 def test_an_empty_gradient_changes_nothing() -> None:
     (table, _) = variables()
     before = table.numpy()
     gradient = tf.IndexedSlices(tf.zeros([0, 2]), tf.zeros([0], tf.int32), tf.constant([6, 2]))
-    LazyAdam(0.1, clip_norm=1.0).apply([gradient], [table])
+    RowSparse(0.1, clip_norm=1.0).apply([gradient], [table])
     np.testing.assert_array_equal(table.numpy(), before)
 
 
 def test_clipping_sees_the_norm_of_all_gradients_with_repeated_rows_summed() -> None:
     clipped, scaled = variables(), variables()
-    lazy = LazyAdam(0.1, epsilon=1.0, clip_norm=5.0)  # A large epsilon lets sizes matter.
+    lazy = RowSparse(
+        0.1, rest=Adam(epsilon=1.0), clip_norm=5.0
+    )  # A large epsilon lets sizes matter.
     lazy.apply([sparse([1, 1], [[2.0, 0.0], [4.0, 0.0]]), tf.constant([8.0, 0.0, 0.0])], clipped)
-    plain = LazyAdam(0.1, epsilon=1.0)
+    plain = RowSparse(0.1, rest=Adam(epsilon=1.0))
     plain.apply([sparse([1], [[3.0, 0.0]]), tf.constant([4.0, 0.0, 0.0])], scaled)
     for one, two in zip(clipped, scaled, strict=True):
         np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-6)
 
 
-def test_a_step_traces_no_operation_of_the_tables_size() -> None:
+@pytest.mark.parametrize("rule", [Adam(), RowwiseAdagrad(), SGD()])
+def test_a_step_traces_no_operation_of_the_tables_size(rule: Any) -> None:
     table = EmbeddingTable(5_000, 4)
-    lazy = LazyAdam(0.1, clip_norm=5.0)
+    lazy = RowSparse(0.1, tables=rule, clip_norm=5.0)
     lazy.build(table.trainable_variables)
 
     @tf.function
@@ -94,13 +132,17 @@ def test_a_step_traces_no_operation_of_the_tables_size() -> None:
 
 
 def test_state_is_saved_and_serialised(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
-    model.compile(LazyAdam(0.05, beta_1=0.8, clip_norm=2.0), "mse")
-    x, y = np.ones([4, 2]), np.zeros([4, 1])
+    inputs = keras.Input([], dtype="int64")
+    outputs = keras.layers.Dense(1)(EmbeddingTable(5, 4)(inputs))
+    model = keras.Model(inputs, outputs)
+    tables = RowwiseAdagrad(multiplier=3.0)
+    model.compile(RowSparse(0.05, tables, Adam(beta_1=0.8), clip_norm=2.0), "mse")
+    x, y = np.array([1, 3, 1, 4]), np.zeros([4, 1])
     model.fit(x, y, epochs=2, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.optimizer.get_config() == model.optimizer.get_config()
+    assert loaded.optimizer.tables == tables
     for trained in (model, loaded):
         trained.fit(x, y, epochs=1, verbose=0)
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
@@ -109,7 +151,7 @@ def test_state_is_saved_and_serialised(tmp_path: Path) -> None:
 def test_a_schedule_is_followed() -> None:
     (table, _) = variables()
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.1, 0.0])
-    lazy = LazyAdam(schedule)
+    lazy = RowSparse(schedule)
     lazy.apply([sparse([2], [[1.0, 1.0]])], [table])
     before = table.numpy()
     lazy.apply([sparse([2], [[1.0, 1.0]])], [table])

@@ -231,6 +231,107 @@ def test_batches_keep_to_the_budget_and_gather_like_lengths(data: TimelineData) 
     assert tokens > 0.7 * padding
 
 
+Event = tuple[int, str, int]  # time, group, raw id
+
+
+def stretches(data: TimelineData, **options: Any) -> Iterator[dict[str, Any]]:
+    """Every row of training on all positions: its events, and its candidates by moment."""
+    users = pq.read_table(data.directory / "users.parquet")["user"].to_pylist()
+    ids = {
+        g.name: [None] * g.num_oov
+        + pq.read_table(data.directory / f"objects/{g.name}.parquet")["object"].to_pylist()
+        for g in data.schema.groups
+    }
+    for inputs, labels in data.batches("train", all_positions=True, **options):
+        labels, first = labels.numpy(), 0
+        rows = [
+            {"user": users[user - 1], "events": [], "candidates": {}}
+            for user in inputs["user"].numpy()
+        ]
+        for name, history in inputs["history"].items():
+            for row, objects, times in zip(
+                rows, history["object"].to_list(), history["time"].to_list(), strict=True
+            ):
+                row["events"] += [
+                    (t, name, ids[name][o]) for t, o in zip(times, objects, strict=True)
+                ]
+        for target, candidates in inputs["candidates"].items():
+            for row, objects, times in zip(
+                rows, candidates.to_list(), inputs["now"][target].to_list(), strict=True
+            ):
+                mine = labels[first : first + len(objects)].tolist()
+                first += len(objects)
+                for o, t, y in zip(objects, times, mine, strict=True):
+                    row["candidates"].setdefault((t, target), []).append((ids[target][o], y))
+        assert first == len(labels)
+        yield from rows
+
+
+@pytest.mark.parametrize("size", [5, 1000])
+def test_a_stretch_is_a_part_of_the_timeline_and_its_events_are_targets(
+    data: TimelineData, logs: pd.DataFrame, size: int
+) -> None:
+    timelines: dict[int, list[Event]] = {}
+    for user, mine in logs.groupby("user"):
+        before = mine[mine["time"] < bounds(logs)[user][0]]
+        timelines[user] = sorted(
+            zip(before["time"], before["group"], before["object"], strict=True)
+        )
+    covered: dict[int, list[Event]] = {user: [] for user in timelines}
+    targets: dict[int, list[Event]] = {user: [] for user in timelines}
+    omitted = 0
+    for row in stretches(data, max_history=size, seed=1, token_budget=600):
+        timeline, events = timelines[row["user"]], row["events"]
+        assert 0 < len(events) <= size
+        covered[row["user"]] += events
+        times = sorted(t for t, _, _ in events)
+        # Between its first and its last moment it leaves nothing out.
+        assert set(events) >= {e for e in timeline if times[0] < e[0] < times[-1]}
+        expected = {e for e in events if e[0] > times[0] or times[0] == timeline[0][0]}
+        found = [(t, target, o) for (t, target), c in row["candidates"].items() for o, y in c if y]
+        if times[0] == timeline[0][0] and len(found) < len(expected):  # A later part of a tie.
+            expected = {e for e in events if e[0] > times[0]}
+        assert sorted(found) == sorted(expected)
+        targets[row["user"]] += found
+        omitted += len(events) - len(found)
+    for user, timeline in timelines.items():
+        if covered[user]:
+            assert sorted(covered[user]) == timeline
+    total = sum(len(timeline) for timeline in timelines.values())
+    assert sum(len(found) for found in targets.values()) == total - omitted
+    assert omitted == 0 if size == 1000 else 0 < omitted < total / 2
+
+
+def test_all_positions_have_the_negatives_of_their_moments(data: TimelineData) -> None:
+    options: dict[str, Any] = {"seed": 3, "epoch": 2, "num_negatives": 2}
+    expected = {
+        (m["user"], m["now"], target): sorted(m["candidates"][target])
+        for m in moments(data, "train", **options)
+        for target in data.schema.targets
+        if m["candidates"][target]
+    }
+    found = {
+        (row["user"], *moment): sorted(candidates)
+        for row in stretches(data, max_history=1000, **options)
+        for moment, candidates in row["candidates"].items()
+    }
+    assert found == expected
+
+
+def test_stretches_differ_from_epoch_to_epoch(data: TimelineData) -> None:
+    first, second = (
+        {tuple(sorted(row["events"])) for row in stretches(data, max_history=5, epoch=epoch)}
+        for epoch in (0, 1)
+    )
+    assert first != second
+
+
+def test_all_positions_are_for_training_alone(data: TimelineData) -> None:
+    for options in ({"split": "test"}, {"split": "train", "max_moments": 3}):
+        with pytest.raises(UserError, match="all_positions: for training alone, and without max_"):
+            data.batches(**options, all_positions=True)
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_batches_are_counted_without_being_made(data: TimelineData, split: str) -> None:
     made = sum(1 for _ in data.batches(split, token_budget=300))
@@ -267,6 +368,9 @@ def test_labelled_targets_are_the_candidates(tmp_path: Path) -> None:
         (1, 6, 25, 0),
         (1, 5, 30, 1),
         (2, 5, 9, 1),
+        (3, 5, 7, 1),
+        (3, 6, 8, 0),
+        (3, 5, 9, 1),
     ]
     pd.DataFrame(shown, columns=["user", "object", "time", "label"]).to_csv(
         tmp_path / "shown.csv", index=False
@@ -278,6 +382,11 @@ def test_labelled_targets_are_the_candidates(tmp_path: Path) -> None:
     )
     prepare(schema, tmp_path / "out", [str(tmp_path / "e.csv")], base_dir=tmp_path)
     data = TimelineData(tmp_path / "out")
+    rows = {row["user"]: row for row in stretches(data)}
+    assert rows[1]["events"] == [(10, "item", 5), (20, "item", 6)]  # Before validation.
+    assert rows[1]["candidates"] == {(15, "item"): [(5, 1.0), (6, 0.0), (7, 0.0)]}
+    assert rows[3] == {"user": 3, "events": [], "candidates": {(7, "item"): [(5, 1.0)]}}
+    assert set(rows) == {1, 3}
     found = {
         (m["user"], m["now"]): (m["history"]["item"], sorted(m["candidates"]["item"]))
         for split in ("train", "validation", "test")
@@ -288,6 +397,9 @@ def test_labelled_targets_are_the_candidates(tmp_path: Path) -> None:
         (1, 25): ([(5, 1, 10), (6, 1, 20)], [(6, 0.0)]),
         (1, 30): ([(5, 1, 10), (6, 1, 20)], [(5, 1.0)]),
         (2, 9): ([], [(5, 1.0)]),
+        (3, 7): ([], [(5, 1.0)]),
+        (3, 8): ([], [(6, 0.0)]),
+        (3, 9): ([], [(5, 1.0)]),
     }
 
 

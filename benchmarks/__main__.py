@@ -1,0 +1,143 @@
+r"""Runs every benchmark, one after the other, and writes what was measured, with figures.
+
+Each measurement is a process of its own, so that its memory is its own; nothing else should
+run on the machine meanwhile.
+
+Example:
+    python -m benchmarks --data_dir=runs/ml-100k/data --output_dir=runs/benchmark
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from atrank_tf import cli
+from atrank_tf.errors import UserError
+from benchmarks import report, rivals
+from benchmarks.protocol import Protocol
+from data_pipeline import TimelineData
+
+FLAGS = flags.FLAGS
+
+STAGES = ("forms", "steps", "pipeline", "rivals")
+
+# Form, newest behaviours of a history (0 for all), share of the time, evaluations, seeds.
+FORMS = (
+    ("all_positions", 100, 0.2, 24, (1, 2, 3)),
+    ("faithful", 100, 0.4, 8, (1,)),
+    ("naive", 100, 1.0, 8, (1,)),
+    ("faithful", 0, 0.1, 1, (1,)),
+    ("naive", 0, 0.1, 1, (1,)),
+)
+STEPS = {
+    "vocabulary": (10_000, 100_000, 1_000_000, 10_000_000),
+    "history": (50, 100, 200, 500, 1_000, 2_000),
+    "groups": (1, 2, 4, 8),
+}
+
+
+def _run(module: str, output: Path, **options: Any) -> dict[str, Any]:
+    """Runs a benchmark in a process of its own and returns what it wrote."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", f"benchmarks.{module}", f"--output={output}"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    print(f"-- {' '.join(command[2:])}", flush=True)
+    if subprocess.run(command, check=False).returncode:
+        raise UserError(f"benchmarks.{module} failed")
+    return json.loads(output.read_text())
+
+
+def _forms(data_dir: str, output: Path, seconds: float) -> list[dict[str, Any]]:
+    results = []
+    for form, max_history, share, evaluations, seeds in FORMS:
+        for seed in seeds:
+            results.append(
+                _run(
+                    "form",
+                    output / f"forms/{form}-{max_history}-{seed}.json",
+                    data_dir=data_dir,
+                    form=form,
+                    max_history=max_history,
+                    seconds=share * seconds,
+                    every=share * seconds / evaluations,
+                    seed=seed,
+                )
+            )
+    return results
+
+
+def _steps(output: Path) -> list[dict[str, Any]]:
+    results = []
+    for vary, values in STEPS.items():
+        for value in values:
+            for tables in ("adam", "adagrad") if vary == "vocabulary" else ("adam",):
+                path = output / f"steps/{vary}-{value}-{tables}.json"
+                results.append(_run("step_time", path, vary=vary, value=value, tables=tables))
+    return results
+
+
+def _pipeline(data_dir: str, output: Path) -> list[dict[str, Any]]:
+    return [
+        _run("input_pipeline", output / f"pipeline/{form}.json", data_dir=data_dir, form=form)
+        for form in ("all_positions", "faithful")
+    ]
+
+
+def _rivals(data_dir: str, output: Path, seconds: float) -> list[dict[str, Any]]:
+    protocol = Protocol(TimelineData(data_dir), max_history=100)
+    path = output / "rivals/protocol.npz"
+    protocol.write(path)
+    results = []
+    for name in rivals.RIVALS:
+        directory = output / f"rivals/{name}"
+        envs = output / "environments"
+        result = rivals.run(name, path, directory, seconds / 3, envs_dir=envs)
+        with np.load(directory / "scores.npz") as scores:
+            for number, point in enumerate(result["curve"], start=1):
+                for split in ("validation", "test"):
+                    point[f"{split}_auc"] = protocol.auc(split, scores[f"{split}_{number}"])
+        results.append(result)
+    return results
+
+
+def _main() -> None:
+    stages = FLAGS.stages.split(",")
+    if set(stages) - set(STAGES):
+        raise UserError(f"stages {FLAGS.stages!r}: expected some of {', '.join(STAGES)}")
+    output = Path(FLAGS.output_dir)
+    runs = {
+        "forms": lambda: _forms(FLAGS.data_dir, output, FLAGS.seconds),
+        "steps": lambda: _steps(output),
+        "pipeline": lambda: _run(
+            "input_pipeline", output / "pipeline.json", data_dir=FLAGS.data_dir
+        ),
+        "rivals": lambda: _rivals(FLAGS.data_dir, output, FLAGS.seconds),
+    }
+    path = output / "results.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    for stage in stages:
+        results[stage] = runs[stage]()
+        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(report.text(results))
+    figures = report.draw(results, output)
+    print(f"wrote {path}, {', '.join(map(str, figures))}")
+
+
+def main() -> None:
+    """Runs the command line."""
+    flags.DEFINE_string("data_dir", "runs/ml-100k/data", "Prepared data with one group.")
+    flags.DEFINE_string("output_dir", "runs/benchmark", "Where to write.")
+    flags.DEFINE_string("stages", ",".join(STAGES), "Which benchmarks, separated by commas.")
+    flags.DEFINE_float(
+        "seconds", 900.0, "How long the naive form trains; the others train a share of it."
+    )
+    cli.run(_main)
+
+
+if __name__ == "__main__":
+    main()

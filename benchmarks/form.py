@@ -1,0 +1,192 @@
+r"""Trains one form of the model for some minutes and writes how its AUC rose.
+
+The clock runs while the model trains, from the end of the first step on; what comes before,
+tracing for the most part, is reported as the time to the first step.
+
+Example:
+    python -m benchmarks.form --data_dir=runs/ml-100k/data --form=all_positions --output=a.json
+"""
+
+import dataclasses
+import json
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from atrank_tf import ATRank, PointwiseLoss, RowSparse, TargetCount, cli
+from atrank_tf.evaluation import Scoring
+from atrank_tf.training import mean_auc
+from benchmarks.flops import matmul_peak, step_flops
+from benchmarks.naive import NaiveATRank, naive_batches
+from data_pipeline import TimelineData
+
+FLAGS = flags.FLAGS
+
+_UNTRUNCATED = 10**6
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """A way to train: the model, its batches, and the learning rate that suits it best."""
+
+    name: str
+    learning_rate: float
+    causal: bool = False
+    token_budget: int = 8192
+
+    def model(self, data: TimelineData) -> ATRank:
+        """Returns a new model."""
+        kind = NaiveATRank if self.name == "naive" else ATRank
+        return kind(data.schema, data.catalog, causal=self.causal)
+
+    def batches(self, data: TimelineData, max_history: int, seed: int) -> tf.data.Dataset:
+        """Returns an epoch of batches; each iteration gives another."""
+        if self.name == "naive":
+            return naive_batches(data, max_history, seed)
+        return data.batches(
+            "train",
+            max_history=max_history,
+            token_budget=self.token_budget,
+            all_positions=self.causal,
+            seed=seed,
+        )
+
+
+FORMS = {
+    form.name: form
+    for form in (
+        Form("naive", 0.001),
+        Form("faithful", 0.001),
+        Form("all_positions", 0.003, causal=True, token_budget=4096),
+    )
+}
+
+
+class _Clock(keras.callbacks.Callback):
+    """Stops the clock for evaluations, and training when its time is over."""
+
+    def __init__(self, data: TimelineData, max_history: int, seconds: float, every: float) -> None:
+        super().__init__()
+        self.curve: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.targets = 0.0
+        self.first_step = 0.0
+        self._data = data
+        self._max_history = max_history
+        self._budget = seconds
+        self._every = every
+        self._scorings: dict[str, Scoring] = {}
+        self._since = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if not self.first_step:
+            self.first_step = now - self._since
+            self._before = logs["targets"]
+        else:
+            self.seconds += now - self._since
+        self.targets = float(logs["targets"]) - self._before
+        is_over = self.seconds >= self._budget
+        if is_over or self.seconds >= self._every * (len(self.curve) + 1):
+            self._evaluate()
+        self.model.stop_training = is_over
+        self._since = time.monotonic()
+
+    def _evaluate(self) -> None:
+        point = {"seconds": round(self.seconds, 2), "targets": self.targets}
+        for split in ("validation", "test"):
+            if split not in self._scorings:
+                batches = self._data.batches(split, max_history=self._max_history)
+                self._scorings[split] = Scoring(self.model, batches)
+            point[f"{split}_auc"] = mean_auc(self._scorings[split])
+        self.curve.append(point)
+        print(" ".join(f"{name} {value:.5g}" for name, value in point.items()), flush=True)
+
+
+def _work(model: ATRank, batches: tf.data.Dataset) -> tuple[float, float]:
+    """Returns the FLOPs a target of some batches, and the share of tokens that are no padding."""
+    flops = targets = tokens = padded = 0.0
+    for inputs, labels in batches.take(30):
+        lengths = np.sum(
+            [h["object"].row_lengths().numpy() for h in inputs["history"].values()], axis=0
+        )
+        tokens += lengths.sum()
+        padded += lengths.max() * len(lengths)
+        flops += step_flops(model, inputs)
+        targets += float(labels.numpy().sum())
+    return flops / targets, tokens / padded
+
+
+def measure(
+    data_dir: str, form: Form, max_history: int, seconds: float, every: float, seed: int
+) -> dict[str, Any]:
+    """Trains a form and returns what was measured.
+
+    Args:
+        data_dir: Prepared data with one target group.
+        form: Which form.
+        max_history: Behaviours that a history keeps.
+        seconds: How long to train.
+        every: Seconds of training between two evaluations.
+        seed: Of weights, order and negatives.
+    """
+    keras.utils.set_random_seed(seed)
+    data = TimelineData(data_dir)
+    model = form.model(data)
+    batches = form.batches(data, max_history, seed)
+    optimizer = RowSparse(form.learning_rate, clip_norm=5.0)
+    model.compile(optimizer, PointwiseLoss(), metrics=[TargetCount()])
+    clock = _Clock(data, max_history, seconds, every)
+    model.fit(batches.repeat(), steps_per_epoch=10**9, verbose=0, shuffle=False, callbacks=[clock])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    target_flops, useful = _work(model, batches)
+    rate = clock.targets / clock.seconds
+    return {
+        "form": form.name,
+        "max_history": max_history,
+        "seed": seed,
+        "seconds_to_first_step": clock.first_step,
+        "targets_per_second": rate,
+        "useful_token_share": useful,
+        "flops": rate * target_flops,
+        "matmul_peak_flops": {size: matmul_peak(size) for size in (512, 2048)},
+        "peak_memory_bytes": peak,
+        "curve": clock.curve,
+    }
+
+
+def _main() -> None:
+    result = measure(
+        FLAGS.data_dir,
+        FORMS[FLAGS.form],
+        FLAGS.max_history or _UNTRUNCATED,
+        FLAGS.seconds,
+        FLAGS.every or FLAGS.seconds,
+        FLAGS.seed,
+    )
+    path = Path(FLAGS.output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"{result['targets_per_second']:,.0f} targets/s; wrote {path}")
+
+
+def main() -> None:
+    """Runs the command line."""
+    flags.DEFINE_string("data_dir", None, "Prepared data.", required=True)
+    flags.DEFINE_string("output", None, "JSON file to write.", required=True)
+    flags.DEFINE_enum("form", "all_positions", list(FORMS), "Which form.")
+    flags.DEFINE_integer("max_history", 100, "Newest behaviours of a history; 0 for all.")
+    flags.DEFINE_float("seconds", 120.0, "How long to train.")
+    flags.DEFINE_float("every", 0.0, "Seconds between evaluations; 0 for one at the end.")
+    flags.DEFINE_integer("seed", 1, "Of weights, order and negatives.")
+    cli.run(_main)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Gives other libraries the same events, histories and candidates, and measures their scores.
+
+They read one file of arrays, without labels, and return scores; the AUC of everyone's scores
+is computed here, by the package's own metric.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from atrank_tf import ranking_metrics
+from atrank_tf.errors import UserError
+from data_pipeline import TimelineData
+
+_ALL = 10**6
+
+
+class Protocol:
+    """The events and candidates of prepared data with one target group.
+
+    Args:
+        data: The data.
+        max_history: Newest behaviours that a history of the held-out moments keeps.
+    """
+
+    def __init__(self, data: TimelineData, max_history: int) -> None:
+        if len(data.schema.groups) > 1 or len(data.schema.groups[0].features) != 1:
+            raise UserError(f"{data.directory}: expected one group whose objects have one feature")
+        self._data = data
+        self._group = data.schema.groups[0]
+        self._max_history = max_history
+        self._labels: dict[str, np.ndarray] = {}
+        self._users: dict[str, np.ndarray] = {}
+        self._moments: dict[str, np.ndarray] = {}
+
+    def write(self, path: Path) -> None:
+        """Writes the arrays, as `rivals.harness.Protocol` reads them.
+
+        Users are their rows. Items are their object rows, of which row 0, the unknown
+        object, is padding.
+        """
+        (feature,) = self._group.features
+        objects = self._data.catalog[self._group.name]
+        arrays = {
+            "num_users": np.array(self._data.schema.num_users - 1),
+            "num_items": np.array(self._group.num_objects - 1),
+            "num_trained": np.array(self._group.num_trained),
+            "num_feature_values": np.array(objects[f"{feature.name}/rows"].max() + 1),
+            "item_feature_rows": objects[f"{feature.name}/rows"] + 1,
+            "item_feature_splits": objects[f"{feature.name}/splits"],
+        }
+        arrays |= self._training_events()
+        for split in ("validation", "test"):
+            arrays |= self._held_out(split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+
+    def auc(self, split: str, scores: np.ndarray) -> float:
+        """Returns the mean AUC of users, given the scores of a split's candidates."""
+        scored = ranking_metrics.Scored(
+            self._users[split], self._moments[split], self._labels[split], scores
+        )
+        return float(np.nanmean(ranking_metrics.per_user(scored).means["auc"]))
+
+    def _training_events(self) -> dict[str, np.ndarray]:
+        columns: dict[str, list[np.ndarray]] = {"user": [], "item": [], "time": []}
+        batches = self._data.batches("train", all_positions=True, max_history=_ALL, epoch=0)
+        for inputs, _ in batches:
+            history = inputs["history"][self._group.name]
+            columns["user"].append(inputs["user"].numpy()[history["object"].value_rowids()])
+            columns["item"].append(history["object"].flat_values.numpy())
+            columns["time"].append(history["time"].flat_values.numpy())
+        joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+        order = np.lexsort((joined["time"], joined["user"]))
+        return {f"train_{name}": column[order] for name, column in joined.items()}
+
+    def _held_out(self, split: str) -> dict[str, np.ndarray]:
+        users, histories, candidates, labels = [], [], [], []
+        for inputs, label in self._data.batches(split, max_history=self._max_history):
+            users.append(inputs["user"].numpy())
+            histories.append(inputs["history"][self._group.name]["object"])
+            candidates.append(inputs["candidates"][self._group.name])
+            labels.append(label.numpy())
+        counts = np.concatenate([c.row_lengths().numpy() for c in candidates])
+        self._moments[split] = np.repeat(np.arange(len(counts)), counts)
+        self._users[split] = np.repeat(np.concatenate(users), counts)
+        self._labels[split] = np.concatenate(labels)
+        lengths = np.concatenate([h.row_lengths().numpy() for h in histories])
+        return {
+            f"{split}_user": np.concatenate(users),
+            f"{split}_history": np.concatenate([h.flat_values.numpy() for h in histories]),
+            f"{split}_history_splits": np.concatenate([[0], np.cumsum(lengths)]),
+            f"{split}_candidates": np.concatenate([c.flat_values.numpy() for c in candidates]),
+            f"{split}_candidates_splits": np.concatenate([[0], np.cumsum(counts)]),
+        }

@@ -1,0 +1,188 @@
+"""Says in tables and figures what the benchmarks measured."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Result = dict[str, Any]
+
+
+def text(results: dict[str, Any]) -> str:
+    """Returns the tables, in Markdown."""
+    parts = {"forms": _forms, "steps": _steps, "pipeline": _pipeline, "rivals": _rivals}
+    return "\n\n".join(make(results) for name, make in parts.items() if name in results)
+
+
+def seconds_to(curve: list[Result], auc: float) -> float | None:
+    """Returns after how many seconds of training a validation AUC was reached first."""
+    reached = [point["seconds"] for point in curve if point["validation_auc"] >= auc]
+    return min(reached, default=None)
+
+
+def best(curve: list[Result]) -> Result:
+    """Returns the point with the best validation AUC."""
+    return max(curve, key=lambda point: point["validation_auc"])
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _forms(results: dict[str, Any]) -> str:
+    naive = {r["max_history"]: r for r in results["forms"] if r["form"] == "naive"}
+    rows = []
+    for r in results["forms"]:
+        rival = naive[r["max_history"]]
+        bar = best(rival["curve"])
+        reached = seconds_to(r["curve"], bar["validation_auc"])
+        peak = r["matmul_peak_flops"]["2048"]
+        top = best(r["curve"])
+        rows.append(
+            [
+                r["form"],
+                r["max_history"] if r["max_history"] < 10**6 else "all",
+                r["seed"],
+                f"{r['targets_per_second']:,.0f}",
+                f"{r['targets_per_second'] / rival['targets_per_second']:.1f}",
+                f"{r['useful_token_share']:.0%}",
+                f"{r['flops'] / 1e9:.0f} of {peak / 1e9:.0f} ({r['flops'] / peak:.0%})",
+                f"{r['seconds_to_first_step']:.1f} s",
+                "-" if reached is None else f"{reached:.0f} s",
+                "-" if reached is None else f"{bar['seconds'] / reached:.0f}",
+                f"{top['validation_auc']:.4f} / {top['test_auc']:.4f}, {top['seconds']:.0f} s",
+                f"{r['peak_memory_bytes'] / 2**30:.2f} GiB",
+            ]
+        )
+    return _table(
+        [
+            "form",
+            "history",
+            "seed",
+            "targets/s",
+            "times naive's",
+            "useful tokens",
+            "GFLOP/s of a matrix product's",
+            "first step",
+            "to naive's best AUC",
+            "times sooner",
+            "best AUC: validation / test, at",
+            "peak memory",
+        ],
+        rows,
+    )
+
+
+def _steps(results: dict[str, Any]) -> str:
+    base = {}
+    rows = []
+    for r in results["steps"]:
+        first = base.setdefault((r["vary"], r["tables"]), r["median_seconds"])
+        rows.append(
+            [
+                r["vary"],
+                f"{r['value']:,}",
+                r["tables"],
+                f"{1e3 * r['median_seconds']:.1f} ms "
+                f"({1e3 * r['low_seconds']:.1f} to {1e3 * r['high_seconds']:.1f})",
+                f"{r['median_seconds'] / first:.2f}",
+                f"{r['peak_memory_bytes'] / 2**30:.2f} GiB",
+            ]
+        )
+    return _table(
+        ["varied", "value", "tables", "step (10% to 90%)", "times the first", "peak memory"], rows
+    )
+
+
+def _pipeline(results: dict[str, Any]) -> str:
+    rows = [
+        [r["training"], f"{r['pipeline']:,.0f}", f"{r['trained']:,.0f}", f"{r['ratio']:.1f}"]
+        for r in results["pipeline"]
+    ]
+    return _table(["training", "pipeline alone, targets/s", "training, targets/s", "ratio"], rows)
+
+
+def _rivals(results: dict[str, Any]) -> str:
+    mine = [r for r in results["forms"] if r["form"] == "all_positions"]
+    rows = []
+    for r in results["rivals"]:
+        top = best(r["curve"])
+        reached = [seconds_to(m["curve"], top["validation_auc"]) for m in mine]
+        sooner = [top["seconds"] / s for s in reached if s]
+        rate = np.mean([m["targets_per_second"] for m in mine])
+        rows.append(
+            [
+                r["name"],
+                f"{r['targets_per_second']:,.0f}",
+                f"{top['validation_auc']:.4f} / {top['test_auc']:.4f}, {top['seconds']:.0f} s",
+                f"{rate / r['targets_per_second']:.1f}",
+                f"{np.mean(sooner):.1f}" if len(sooner) == len(mine) else "-",
+                f"{r['peak_rss_bytes'] / 2**30:.2f} GiB",
+            ]
+        )
+    return _table(
+        [
+            "rival",
+            "targets/s",
+            "best AUC: validation / test, at",
+            "all_positions: times its targets/s",
+            "times sooner at its best AUC",
+            "peak memory",
+        ],
+        rows,
+    )
+
+
+def draw(results: dict[str, Any], directory: Path) -> list[Path]:
+    """Draws the figures into a directory and returns their paths."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    paths = []
+    if "forms" in results:
+        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        curves: dict[str, list[list[Result]]] = {}
+        for r in results["forms"]:
+            if r["max_history"] < 10**6:
+                curves.setdefault(r["form"], []).append(r["curve"])
+        for r in results.get("rivals", []):
+            curves.setdefault(r["name"], []).append(r["curve"])
+        for name, mine in curves.items():
+            points = range(min(map(len, mine)))
+            x = np.mean([[curve[i]["seconds"] for i in points] for curve in mine], axis=0)
+            y = np.array([[curve[i]["validation_auc"] for i in points] for curve in mine])
+            spread = y.std(axis=0) if len(mine) > 1 else None
+            axes.errorbar(x, y.mean(axis=0), spread, marker=".", capsize=2, label=name)
+        axes.set(
+            xscale="log",
+            xlabel="seconds of training",
+            ylabel="validation AUC, 99 negatives",
+            title="MovieLens-100k, histories of 100",
+        )
+        axes.grid(alpha=0.3)
+        axes.legend()
+        paths.append(directory / "time_to_auc.svg")
+        figure.savefig(paths[-1])
+    if "steps" in results:
+        figure, panels = plt.subplots(1, 3, figsize=(11, 3.5), layout="constrained")
+        for axes, vary in zip(panels, ("vocabulary", "history", "groups"), strict=True):
+            for tables in ("adam", "adagrad"):
+                mine = [r for r in results["steps"] if (r["vary"], r["tables"]) == (vary, tables)]
+                if mine:
+                    middle = np.array([r["median_seconds"] for r in mine])
+                    low = middle - [r["low_seconds"] for r in mine]
+                    high = [r["high_seconds"] for r in mine] - middle
+                    x = [r["value"] for r in mine]
+                    error = 1e3 * np.array([low, high])
+                    axes.errorbar(x, 1e3 * middle, error, marker=".", capsize=2, label=tables)
+            axes.set(xscale="log", xlabel=vary, ylabel="ms a step", ylim=(0, None))
+            axes.grid(alpha=0.3)
+        panels[0].legend()
+        paths.append(directory / "step_time.svg")
+        figure.savefig(paths[-1])
+    return paths

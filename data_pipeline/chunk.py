@@ -1,0 +1,98 @@
+"""A chunk: the timelines of some users, parsed, and what can be asked of it.
+
+All of it is whole-array work: nothing here runs per user or per event. Of each user and
+group the events stand together, sorted by time.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from atrank_tf.schema import Group, Schema
+from data_pipeline import negatives
+
+Chunk = dict[str, Any]
+
+# Room for a time in a key that also holds a user's place in the chunk: until the year
+# 2248 in milliseconds.
+_TIME_BITS = 43
+_TIME_MASK = (1 << _TIME_BITS) - 1
+
+
+def parse_timelines(records: tf.Tensor, schema: Schema) -> Chunk:
+    """Parses serialised timelines, string [users], into ragged int64 features."""
+    several = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+    scalar = tf.io.FixedLenFeature([], tf.int64)
+    features: dict[str, Any] = dict.fromkeys(("user_row", "validation_start", "test_start"), scalar)
+    for group in schema.groups:
+        names = ["object", "action", "time"]
+        if group.impressions:
+            names += ["candidate", "candidate_time", "label"]
+        features |= {f"{group.name}/{name}": several for name in names}
+    return tf.io.parse_example(records, features)
+
+
+def target_features(group: Group) -> tuple[str, str]:
+    """Returns the names of the features that hold the targets' times and objects."""
+    names = ("candidate_time", "candidate") if group.impressions else ("time", "object")
+    return f"{group.name}/{names[0]}", f"{group.name}/{names[1]}"
+
+
+def keys(times: tf.RaggedTensor) -> tf.Tensor:
+    """One number for the user's place in the chunk and the time; it sorts as the pair does."""
+    return tf.bitwise.left_shift(times.value_rowids(), _TIME_BITS) + times.flat_values
+
+
+def key_user(keys: tf.Tensor) -> tf.Tensor:
+    """The user's place in what `keys` returned."""
+    return tf.bitwise.right_shift(keys, _TIME_BITS)
+
+
+def key_time(keys: tf.Tensor) -> tf.Tensor:
+    """The time in what `keys` returned."""
+    return tf.bitwise.bitwise_and(keys, tf.constant(_TIME_MASK, tf.int64))
+
+
+def is_new(values: tf.Tensor) -> tf.Tensor:
+    """Whether each of the sorted values differs from the one before it."""
+    return tf.concat([tf.ones_like(values[:1], tf.bool), values[1:] != values[:-1]], axis=0)
+
+
+def place_in_moment(times: tf.RaggedTensor) -> tf.Tensor:
+    """Each event's place among its user's events of the same time: 0, 1 ..., flat."""
+    moments = keys(times)
+    first = tf.searchsorted(moments, moments, out_type=tf.int64)
+    return tf.range(tf.shape(moments, tf.int64)[0]) - first
+
+
+def in_split(chunk: Chunk, times: tf.RaggedTensor, split: str) -> tf.Tensor:
+    """Whether each time lies in a split of its user: bool, flat."""
+    row_ids = times.value_rowids()
+    validation_start = tf.gather(chunk["validation_start"], row_ids)
+    test_start = tf.gather(chunk["test_start"], row_ids)
+    t = times.flat_values
+    return {
+        "train": t < validation_start,
+        "validation": tf.logical_and(t >= validation_start, t < test_start),
+        "test": t >= test_start,
+    }[split]
+
+
+def pool(group: Group, split: str) -> int:
+    """Training draws from what training saw; evaluation from all that was ever logged."""
+    return group.num_trained if split == "train" else group.num_logged
+
+
+def touched(chunk: Chunk, group: Group, split: str) -> tf.RaggedTensor:
+    """The distinct objects of the pool that negatives must keep clear of, by user.
+
+    Training knows what was touched in the training period alone: to hide held-out objects
+    from its negatives would tell the model which they are.
+    """
+    objects = chunk[f"{group.name}/object"]
+    known = objects.flat_values - group.num_oov
+    keep = tf.logical_and(known >= 0, known < pool(group, split))
+    if split == "train":
+        keep = tf.logical_and(keep, in_split(chunk, chunk[f"{group.name}/time"], "train"))
+    mask = objects.with_flat_values(keep)
+    return negatives.distinct_objects(tf.ragged.boolean_mask(objects.with_flat_values(known), mask))

@@ -1,0 +1,148 @@
+"""The benchmarks measure what they say: the naive form, the rivals' data, the report."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from atrank_tf import ATRank
+from atrank_tf.evaluation import Scoring
+from atrank_tf.schema import Feature, Group, Schema
+from atrank_tf.training import mean_auc
+from benchmarks import report
+from benchmarks.flops import step_flops
+from benchmarks.naive import NaiveATRank, naive_batches
+from benchmarks.protocol import Protocol
+from data_pipeline import TimelineData
+from data_pipeline.prepare import prepare
+
+SMALL = {"width": 16, "num_spaces": 4, "embedding_width": 8, "feature_width": 4, "dropout": 0.0}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TimelineData:
+    """One group of objects with one feature, as MovieLens has."""
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data")
+    events = {name: random.integers(0, n, 300) for name, n in (("user", 12), ("object", 40))}
+    events["time"] = np.sort(random.integers(0, 10**7, 300)) // 1000 * 1000
+    pd.DataFrame(events).drop_duplicates().to_csv(path / "e.csv", index=False)
+    objects = {"object": range(40), "genre": ["a|b", "b", "", "c"] * 10}
+    pd.DataFrame(objects).to_csv(path / "o.csv", index=False)
+    genre = Feature("genre", multivalued=True, separator="|")
+    schema = Schema((Group("item", objects="o.csv", features=(genre,)),), ("item",))
+    prepare(schema, path / "data", [str(path / "e.csv")], base_dir=path)
+    return TimelineData(path / "data")
+
+
+def test_the_naive_form_is_the_same_function(data: TimelineData) -> None:
+    keras.utils.set_random_seed(1)
+    naive = NaiveATRank(data.schema, data.catalog, causal=False, **SMALL)
+    rows = 0
+    for inputs, labels in naive_batches(data, max_history=100, seed=1).take(3):
+        assert len(labels) <= 32
+        lengths = inputs["history"]["item"]["object"].row_lengths().numpy()
+        assert len(set(lengths.tolist())) > 1  # Random lengths together: padding.
+        expected = ATRank.call(naive, inputs, training=False)
+        np.testing.assert_allclose(naive(inputs, training=True), expected, atol=1e-5)
+        rows += len(labels)
+    assert rows == 96
+
+
+def test_the_naive_form_trains_on_the_same_targets(data: TimelineData) -> None:
+    found: Counter[tuple[int, int]] = Counter()
+    for inputs, labels in naive_batches(data, max_history=100, seed=1):
+        objects = inputs["candidates"]["item"].flat_values.numpy()
+        positive = labels.numpy() > 0
+        found.update(zip(inputs["user"].numpy()[positive], objects[positive], strict=True))
+    expected: Counter[tuple[int, int]] = Counter()
+    for inputs, labels in data.batches("train"):
+        candidates = inputs["candidates"]["item"]
+        users = inputs["user"].numpy()[candidates.value_rowids().numpy()]
+        positive = labels.numpy() > 0
+        expected.update(zip(users[positive], candidates.flat_values.numpy()[positive], strict=True))
+    assert found == expected
+
+
+def test_rivals_get_the_same_data_and_are_measured_alike(
+    data: TimelineData, tmp_path: Path
+) -> None:
+    protocol = Protocol(data, max_history=5)
+    protocol.write(tmp_path / "protocol.npz")
+    arrays = np.load(tmp_path / "protocol.npz")
+    assert len(arrays["train_user"]) == data.manifest.targets["train"]["item"]
+    keys = list(zip(arrays["train_user"], arrays["train_time"], strict=True))
+    assert keys == sorted(keys)
+    assert np.diff(arrays["test_history_splits"]).max() == 5
+    splits, values = arrays["item_feature_splits"], arrays["item_feature_rows"]
+    assert len(splits) == arrays["num_items"] + 2
+    assert splits[1] == 0
+    assert values.min() >= 1
+    assert values.max() <= arrays["num_feature_values"]
+
+    model = ATRank(data.schema, data.catalog, **SMALL)
+    scoring = Scoring(model, data.batches("test", max_history=5))
+    scores = np.concatenate([model(inputs) for inputs, _ in data.batches("test", max_history=5)])
+    assert protocol.auc("test", scores) == pytest.approx(mean_auc(scoring), abs=1e-6)
+
+
+def test_work_of_a_step(data: TimelineData) -> None:
+    model = ATRank(data.schema, data.catalog, causal=False, **SMALL)
+    ((inputs, _),) = data.batches("test", num_negatives=1, token_budget=10**6).take(1)
+    t = inputs["history"]["item"]["object"].row_lengths().numpy().astype(float)
+    q = inputs["candidates"]["item"].row_lengths().numpy()
+    products = {  # Multiplications and additions, by hand.
+        "embed": (t + q) * (12 * 8 + 8 * 16),
+        "query, key, value": (t + q) * 16 * 16 + 2 * t * 2 * 16 * 16,
+        "attention": (t * t + q * t) * 2 * 16,
+        "feed-forward": (t + q) * 2 * 16 * 4,
+    }
+    expected = 3 * 2 * sum(p.sum() for p in products.values())
+    assert step_flops(model, inputs) == pytest.approx(expected)
+
+
+def test_report(tmp_path: Path) -> None:
+    def form(name: str, seed: int, *curve: tuple[float, float]) -> dict[str, Any]:
+        return {
+            "form": name,
+            "max_history": 100,
+            "seed": seed,
+            "targets_per_second": 1000.0 if name == "naive" else 9000.0,
+            "useful_token_share": 0.5,
+            "flops": 2e9,
+            "matmul_peak_flops": {"2048": 8e9},
+            "seconds_to_first_step": 3.0,
+            "peak_memory_bytes": 2**30,
+            "curve": [{"seconds": s, "validation_auc": a, "test_auc": a - 0.01} for s, a in curve],
+        }
+
+    step = {"vary": "groups", "value": 1, "tables": "adam", "median_seconds": 0.01}
+    step |= {"low_seconds": 0.009, "high_seconds": 0.02, "peak_memory_bytes": 2**30}
+    rival = {"name": "DIN", "targets_per_second": 300.0, "peak_rss_bytes": 2**30}
+    rival["curve"] = form("x", 1, (100, 0.85))["curve"]
+    results = {
+        "forms": [
+            form("all_positions", 1, (2, 0.7), (5, 0.86), (9, 0.9)),
+            form("all_positions", 2, (2, 0.85), (5, 0.8)),
+            form("naive", 1, (50, 0.7), (100, 0.85)),
+        ],
+        "steps": [step, {**step, "value": 2, "median_seconds": 0.015}],
+        "pipeline": [{"training": "faithful", "pipeline": 5e4, "trained": 2e3, "ratio": 25.0}],
+        "rivals": [rival],
+    }
+    text = report.text(json.loads(json.dumps(results)))
+    assert (
+        "| all_positions | 100 | 1 | 9,000 | 9.0 | 50% | 2 of 8 (25%) | 3.0 s | 5 s | 20 |" in text
+    )
+    assert "| 0.9000 / 0.8900, 9 s |" in text
+    assert "| groups | 2 | adam | 15.0 ms (9.0 to 20.0) | 1.50 | 1.00 GiB |" in text
+    assert "| faithful | 50,000 | 2,000 | 25.0 |" in text
+    figures = report.draw(results, tmp_path)
+    assert [path.name for path in figures] == ["time_to_auc.svg", "step_time.svg"]
+    assert all("<svg" in path.read_text() for path in figures)
+    assert "| DIN | 300 | 0.8500 / 0.8400, 100 s | 30.0 | 35.0 | 1.00 GiB |" in text
