@@ -24,8 +24,8 @@ $(DATA)/manifest.json: | $(READY)
 quickstart: $(READY) $(DATA)/manifest.json  ## Trains, exports, asks and evaluates a model of real data.
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/popularity --model=popularity
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/bpr --model=bpr \
-	  --epochs=2 --max_history=1 --token_budget=2048
-	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=2 --max_moments=6
+	  --epochs=2 --max_history=1
+	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=2
 	$(PYTHON) -m export.export_model --model_dir=$(RUN) --export_base=$(SERVING)
 	$(PYTHON) -m export.verify --model_dir=$(RUN) --saved_model=$(LATEST)
 	$(PYTHON) -m export.score --saved_model=$(LATEST) --requests=examples/completejourney.jsonl
@@ -42,8 +42,9 @@ $(ML)/data/manifest.json: $(ML)/raw/u.data
 
 movielens: $(READY) $(ML)/data/manifest.json  ## Trains and evaluates on MovieLens-100k.
 	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML)/popularity --model=popularity
-	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML)/bpr --model=bpr --epochs=40
-	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML) --epochs=8
+	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML)/bpr --model=bpr --epochs=40 \
+	  --learning_rate=0.001 --decay=1
+	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML)
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(ML)/data --model_dir=$(ML) \
 	  --baselines=$(ML)/bpr,$(ML)/popularity
 

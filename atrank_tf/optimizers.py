@@ -120,7 +120,7 @@ class RowSparse(keras.optimizers.Optimizer):
     Args:
         learning_rate: A float or a schedule.
         tables: Rule of embedding tables, the variables whose attribute `is_embedding_table`
-            is true, as those of `EmbeddingTable`: `Adam` or `RowwiseAdagrad`.
+            is true, as those of `EmbeddingTable`: `Adam`, `RowwiseAdagrad` or `SGD`.
         rest: Rule of all other weights: `Adam` or `SGD`.
         clip_norm: Bound on the global norm of all gradients; None for no bound. The
             gradient of a table row that is looked up several times counts as their sum.
@@ -204,9 +204,10 @@ class RowSparse(keras.optimizers.Optimizer):
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> "RowSparse":
         """Makes the optimiser from what `get_config` returned."""
-        rules = {
+        rules: dict[str, Any] = {
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
             for name in ("tables", "rest")
+            if name in config
         }
         return super().from_config({**config, **rules}, custom_objects)
 

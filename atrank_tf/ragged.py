@@ -15,17 +15,49 @@ def like(rows: tf.RaggedTensor, values: tf.Tensor) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_splits(values, rows.row_splits, validate=False)
 
 
+def empty_rows(nothing: tf.Tensor, count: tf.Tensor) -> tf.RaggedTensor:
+    """Returns `count` rows without a value; `nothing` [0, ...] says of what."""
+    return tf.RaggedTensor.from_row_lengths(nothing, tf.zeros([count], tf.int64), validate=False)
+
+
 def pad(rows: tf.RaggedTensor, filling: int = 0) -> tf.Tensor:
     """Returns `rows` [batch, (length), ...] padded: [batch, longest or 1, ...]."""
     lengths = rows.row_lengths()
     longest = tf.reduce_max(tf.concat([tf.ones([1], lengths.dtype), lengths], axis=0))
     shape = [rows.nrows(), longest, *rows.flat_values.shape[1:]]
-    return rows.to_tensor(tf.cast(filling, rows.dtype), shape=shape)
+    places = _places(rows, longest)
+
+    @tf.custom_gradient
+    def padded(values: tf.Tensor) -> tuple[tf.Tensor, object]:
+        dense = like(rows, values).to_tensor(tf.cast(filling, values.dtype), shape=shape)
+        return dense, lambda upstream: _take(upstream, places)
+
+    return padded(rows.flat_values)
 
 
 def unpad(padded: tf.Tensor, rows: tf.RaggedTensor) -> tf.Tensor:
-    """Returns the flat values [total length, width] of a batch padded like `pad(rows)`."""
-    return tf.RaggedTensor.from_tensor(padded, lengths=rows.row_lengths()).flat_values
+    """Returns the flat values [total length, ...] of a batch padded like `pad(rows)`."""
+    places = _places(rows, tf.shape(padded, rows.row_splits.dtype)[1])
+
+    @tf.custom_gradient
+    def flat(dense: tf.Tensor) -> tuple[tf.Tensor, object]:
+        return _take(dense, places), lambda upstream: pad(like(rows, upstream))
+
+    return flat(padded)
+
+
+def _places(rows: tf.RaggedTensor, width: tf.Tensor) -> tf.Tensor:
+    """Where each value stands in the flattened batch when rows are padded to a width."""
+    gaps = width * tf.range(rows.nrows()) - rows.row_starts()
+    return per_value(rows, gaps) + tf.range(tf.shape(rows.flat_values, gaps.dtype)[0])
+
+
+def _take(dense: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """The values at places of a padded batch: a gather, whose gradient is to pad again.
+
+    TensorFlow's own gradients of padding and unpadding add rows up, one by one.
+    """
+    return tf.gather(tf.reshape(dense, [-1, *dense.shape[2:]]), places)
 
 
 def per_value(rows: tf.RaggedTensor, row_values: tf.Tensor) -> tf.Tensor:

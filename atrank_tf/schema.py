@@ -183,8 +183,9 @@ class Schema:
         columns: Column names of the table of events.
         time_unit: Unit of every integer and float timestamp, in logs and requests:
             seconds or milliseconds since 1970 (UTC). Datetimes are converted to it.
-        num_time_buckets: Buckets of the gap between a behaviour and the prediction:
-            [0, 1) day, then [2^k, 2^(k+1)) days; the last has no upper bound.
+        num_time_buckets: In the paper's form of the model, buckets of the gap between a
+            behaviour and the prediction: [0, 1) day, then [2^k, 2^(k+1)) days; the last
+            has no upper bound.
         split: Which targets are for training, validation and test.
         user_id_type: Type of the user ids. "" to find out from the data.
         num_users: Filled in by `prepare`: user rows in all; row 0 is the unknown user.

@@ -1,22 +1,48 @@
-"""Logarithmic buckets of the gap between a behaviour and the moment of prediction."""
+"""Logarithmic buckets of the gap between two moments."""
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
+_SECONDS_PER_DAY = 86_400
+_FINE_BUCKETS = 16
 
-def time_bucket(gap: tf.Tensor, num_buckets: int, units_per_day: int) -> tf.Tensor:
-    """Returns the bucket of a gap in time: [0, 1) day, [1, 2), [2, 4) ... [2^k, 2^(k+1)) days.
 
-    The last bucket has no upper bound and the first no lower one. (ATRank, section
-    "Behavior embedding spaces".) The comparison is one of integers, hence exact.
+def day_bounds(num_buckets: int, units_per_day: int) -> list[int]:
+    """Returns the bounds of the paper's buckets: [0, 1) day, [1, 2), [2, 4) ... [2^k, 2^(k+1)).
 
     Args:
-        gap: Integers [...]: the moment of prediction less that of the behaviour.
-        num_buckets: How many buckets there are.
-        units_per_day: How many units of `gap` make a day.
+        num_buckets: How many buckets they bound.
+        units_per_day: How many units of time make a day.
 
     Returns:
-        int64 [...], in [0, num_buckets).
+        num_buckets - 1 gaps in units of time, ascending.
     """
-    bounds = tf.constant([units_per_day << k for k in range(num_buckets - 1)], tf.int64)
-    flat = tf.searchsorted(bounds, tf.reshape(gap, [-1]), side="right", out_type=tf.int64)
+    return [units_per_day << k for k in range(num_buckets - 1)]
+
+
+def fine_bounds(units_per_day: int) -> list[int]:
+    """Returns the bounds of 16 buckets that also tell apart what happened within a day.
+
+    They are [0, 1) second, [1, 4), [4, 16) ... [4^k, 4^(k+1)); the last begins at 8.5 years.
+    """
+    second = units_per_day // _SECONDS_PER_DAY
+    return [second * 4**k for k in range(_FINE_BUCKETS - 1)]
+
+
+def time_bucket(gap: tf.Tensor, bounds: Sequence[int]) -> tf.Tensor:
+    """Returns the bucket that a gap is in: how many bounds are not above it.
+
+    The last bucket has no upper bound and the first no lower one. The comparison is one of
+    integers, hence exact.
+
+    Args:
+        gap: Integers [...], in units of time.
+        bounds: Ascending, in units of time.
+
+    Returns:
+        int64 [...], from 0 to the number of bounds.
+    """
+    ascending = tf.constant(bounds, tf.int64)
+    flat = tf.searchsorted(ascending, tf.reshape(gap, [-1]), side="right", out_type=tf.int64)
     return tf.reshape(flat, tf.shape(gap))

@@ -42,6 +42,7 @@ def _main() -> None:
         epochs=FLAGS.epochs,
         patience=FLAGS.patience,
         learning_rate=FLAGS.learning_rate,
+        decay=FLAGS.decay,
         tables=FLAGS.tables,
         rest=FLAGS.rest,
         clip_norm=FLAGS.clip_norm,
@@ -49,6 +50,7 @@ def _main() -> None:
         max_history=FLAGS.max_history,
         max_moments=FLAGS.max_moments,
         num_negatives=FLAGS.num_negatives,
+        precision=FLAGS.precision,
         seed=FLAGS.seed,
     )
     state = train(FLAGS.data_dir, FLAGS.model_dir, settings)
@@ -74,11 +76,14 @@ def main() -> None:
         "all_positions: one encoding of a stretch of a timeline trains all its targets (atrank in "
         "its causal form). moments: a history is encoded for each moment (the paper's form).",
     )
-    flags.DEFINE_integer("epochs", 10, "Epochs at most.")
+    flags.DEFINE_integer("epochs", 16, "Epochs at most.")
     flags.DEFINE_integer(
-        "patience", 2, "Stop after so many epochs without a better validation AUC."
+        "patience", 4, "Stop after so many epochs without a better validation AUC."
     )
-    flags.DEFINE_float("learning_rate", 0.001, "Learning rate.")
+    flags.DEFINE_float("learning_rate", 0.003, "Learning rate at the start.")
+    flags.DEFINE_float(
+        "decay", 0.9, "What the learning rate is multiplied with in each epoch; 1 to let it stay."
+    )
     flags.DEFINE_enum(
         "tables",
         "adam",
@@ -87,7 +92,7 @@ def main() -> None:
     )
     flags.DEFINE_enum("rest", "adam", ["adam", "sgd"], "How all other weights are updated.")
     flags.DEFINE_float("clip_norm", 5.0, "Bound on the global norm of the gradients.")
-    flags.DEFINE_integer("token_budget", 8192, "Behaviours and candidates in a batch, about.")
+    flags.DEFINE_integer("token_budget", 3072, "Behaviours and candidates in a batch, about.")
     flags.DEFINE_integer("max_history", 100, "Newest behaviours of each group that are read.")
     flags.DEFINE_integer(
         "max_moments",
@@ -95,13 +100,19 @@ def main() -> None:
         "Moments of each user in an epoch, chosen at random; 0 for all. For --training=moments.",
     )
     flags.DEFINE_integer("num_negatives", 1, "Negatives sampled for each positive.")
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["float32", "mixed_bfloat16"],
+        "mixed_bfloat16 computes in bfloat16 and keeps weights in float32; for accelerators.",
+    )
     flags.DEFINE_integer("seed", 1, "Of initial weights, dropout, order and negatives.")
     flags.DEFINE_integer("width", 128, "Overall width of atrank; factors of bpr (64 there).")
     flags.DEFINE_integer("num_spaces", 8, "Latent semantic spaces of atrank.")
     flags.DEFINE_integer("num_blocks", 1, "Self-attention blocks of atrank.")
     flags.DEFINE_integer("embedding_width", 64, "Width of an object id's embedding in atrank.")
     flags.DEFINE_integer("feature_width", 16, "Width of a side feature's embedding in atrank.")
-    flags.DEFINE_float("dropout", 0.1, "Share of values dropped in training atrank.")
+    flags.DEFINE_float("dropout", 0.0, "Share of values dropped in training atrank.")
     flags.DEFINE_float(
         "l2", 0.0, "Weight of the L2 penalty on the embeddings in use (bpr: 0.01 by default)."
     )

@@ -27,6 +27,7 @@ CHECKPOINT_SECONDS = 300.0
 MODELS: dict[str, type[Ranker]] = {"atrank": ATRank, "bpr": BPR, "popularity": Popularity}
 TABLE_RULES: dict[str, type[Rule]] = {"adam": Adam, "adagrad": RowwiseAdagrad, "sgd": SGD}
 REST_RULES: dict[str, type[Rule]] = {"adam": Adam, "sgd": SGD}
+PRECISIONS = ("float32", "mixed_bfloat16")
 TRAININGS = ("all_positions", "moments")
 
 
@@ -42,32 +43,37 @@ class Settings:
             each moment at which there are targets (atrank takes the paper's form).
         epochs: Epochs at most.
         patience: Epochs without a better validation AUC after which training stops.
-        learning_rate: Of the optimiser.
+        learning_rate: Of the optimiser, at the start.
+        decay: What the learning rate is multiplied with in each epoch, bit by bit; 1 for a
+            rate that stays.
         tables: A key of `TABLE_RULES`: the optimiser's rule of embedding tables.
         rest: A key of `REST_RULES`: its rule of all other weights.
         clip_norm: Bound on the global norm of the gradients.
         token_budget: Behaviours and candidates in a batch, about.
-        max_history: Newest behaviours of each group that a history keeps; behaviours of
-            all groups in a stretch.
+        max_history: Newest behaviours of each group that a history keeps.
         max_moments: Moments of each user in an epoch, chosen at random; 0 for all. For
             `training="moments"`.
         num_negatives: Negatives of each positive.
+        precision: One of `PRECISIONS`: "mixed_bfloat16" computes in bfloat16 where weights
+            stay float32, for accelerators.
         seed: Of initial weights, dropout, order and negatives.
     """
 
     model: str = "atrank"
     model_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     training: str = "all_positions"
-    epochs: int = 10
-    patience: int = 2
-    learning_rate: float = 0.001
+    epochs: int = 16
+    patience: int = 4
+    learning_rate: float = 0.003
+    decay: float = 0.9
     tables: str = "adam"
     rest: str = "adam"
     clip_norm: float = 5.0
-    token_budget: int = 8192
+    token_budget: int = 3072
     max_history: int = 100
     max_moments: int = 0
     num_negatives: int = 1
+    precision: str = "float32"
     seed: int = 1
 
 
@@ -101,9 +107,10 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
         data.manifest.fingerprint,
         data.directory / "objects",
     )
+    batches_an_epoch = data.count_batches("train", **_cut(settings))
     if state is None:
         keras.utils.set_random_seed(settings.seed)
-        model = _new_model(data, settings)
+        model = _new_model(data, settings, batches_an_epoch)
         state = {
             "epoch": 0,
             "batch": 0,
@@ -122,7 +129,7 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
         auc = mean_auc(validation_scoring(model, data, settings))
         run.save(model, {**state, "best_auc": auc}, is_best=True)
         return state
-    loop = _Loop(model, data, run, settings)
+    loop = _Loop(model, data, run, settings, batches_an_epoch)
     progress = Progress("training", "batches", loop.batches_left(state))
     while state["epoch"] < settings.epochs and not _is_over(state, settings):
         state = loop.run_epoch(state, progress)
@@ -133,21 +140,21 @@ class _Loop:
     """Runs epochs; what they share is made once: datasets, graphs and the writer of curves."""
 
     def __init__(
-        self, model: Ranker, data: TimelineData, run: RunDirectory, settings: Settings
+        self,
+        model: Ranker,
+        data: TimelineData,
+        run: RunDirectory,
+        settings: Settings,
+        batches_an_epoch: int,
     ) -> None:
         self._model = model
         self._run = run
         self._settings = settings
         self._epoch = tf.Variable(0, dtype=tf.int64)
-        cut: dict[str, Any] = {
-            "num_negatives": settings.num_negatives,
-            "max_history": settings.max_history,
-            "token_budget": settings.token_budget,
-            "max_moments": settings.max_moments or None,
-            "all_positions": settings.training == "all_positions",
-        }
-        self._num_batches = data.count_batches("train", **cut)
-        self._batches = data.batches("train", **cut, seed=settings.seed, epoch=self._epoch)
+        self._num_batches = batches_an_epoch
+        self._batches = data.batches(
+            "train", **_cut(settings), seed=settings.seed, epoch=self._epoch
+        )
         self._validation = validation_scoring(model, data, settings)
         self._writer = tf.summary.create_file_writer(str(run.tensorboard))
 
@@ -186,9 +193,21 @@ class _Loop:
         return state
 
 
-def _new_model(data: TimelineData, settings: Settings) -> Ranker:
-    arguments = dict(settings.model_settings)
+def _cut(settings: Settings) -> dict[str, Any]:
+    return {
+        "num_negatives": settings.num_negatives,
+        "max_history": settings.max_history,
+        "token_budget": settings.token_budget,
+        "max_moments": settings.max_moments or None,
+        "all_positions": settings.training == "all_positions",
+    }
+
+
+def _new_model(data: TimelineData, settings: Settings, batches_an_epoch: int) -> Ranker:
+    arguments = {**settings.model_settings, "dtype": settings.precision}
     if settings.model == "atrank":
+        if "causal" in arguments:
+            raise UserError("model_settings: causal follows from training")
         arguments["causal"] = settings.training == "all_positions"
     try:
         model = MODELS[settings.model](data.schema, data.catalog, **arguments)
@@ -196,7 +215,9 @@ def _new_model(data: TimelineData, settings: Settings) -> Ranker:
         raise UserError(f"model {settings.model!r}: {error}") from error
     model.compile(
         optimizer=RowSparse(
-            settings.learning_rate,
+            keras.optimizers.schedules.ExponentialDecay(
+                settings.learning_rate, batches_an_epoch, settings.decay
+            ),
             tables=TABLE_RULES[settings.tables](),
             rest=REST_RULES[settings.rest](),
             clip_norm=settings.clip_norm,
@@ -213,6 +234,7 @@ def _check(settings: Settings) -> None:
         "training": TRAININGS,
         "tables": TABLE_RULES,
         "rest": REST_RULES,
+        "precision": PRECISIONS,
     }
     for name, known in choices.items():
         if getattr(settings, name) not in known:
@@ -227,6 +249,8 @@ def _check(settings: Settings) -> None:
         raise UserError(f"max_moments is {settings.max_moments}: expected 0 (all) or more")
     if settings.max_moments and settings.training != "moments":
         raise UserError("max_moments: only for training='moments'; all_positions has stretches")
+    if not 0 < settings.decay <= 1:
+        raise UserError(f"decay is {settings.decay}: expected above 0, up to 1")
     for name in ("learning_rate", "clip_norm"):
         value = getattr(settings, name)
         if not 0 < value < math.inf:

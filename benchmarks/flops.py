@@ -25,21 +25,32 @@ def matmul_peak(size: int, repeats: int = 5) -> float:
 def step_flops(model: ATRank, inputs: dict[str, Any]) -> float:
     """Returns the FLOPs of the matrix products that a training step on a batch needs.
 
-    Of real behaviours and candidates alone: padding, hidden pairs of the causal form,
-    element-wise work and look-ups are not counted. The backward pass counts twice the
-    forward pass.
+    Of real behaviours and candidates alone, and of the pairs that see each other: padding,
+    hidden pairs, element-wise work and look-ups are not counted. The backward pass counts
+    twice the forward pass.
     """
-    w, inner = model.width, max(1, model.width // 4)
-    tokens = np.sum([h["object"].row_lengths().numpy() for h in inputs["history"].values()], axis=0)
-    queries = np.sum([c.row_lengths().numpy() for c in inputs["candidates"].values()], axis=0)
-    encoder = next(iter(model.behaviors.values()))
-    features, behavior = encoder.objects.network.kernel.shape
-    embed = features * behavior + behavior * w  # Of each behaviour and candidate.
-    block = w * w + 2 * w * inner  # Query, feed-forward; keys and values are 2 w^2 a token.
-    # In the causal form half of the pairs in a row are visible.
-    share = 0.5 if model.causal else 1.0
-    forward = (tokens + queries) * embed + queries * block + tokens * 2 * w * w
-    forward = forward + share * queries * tokens * 2 * w
+    history = [events["time"].to_list() for events in inputs["history"].values()]
+    candidates = {name: rows.row_lengths().numpy() for name, rows in inputs["candidates"].items()}
+    now = inputs["now"]
+    tokens = queries = token_pairs = query_pairs = 0
+    for row in range(len(history[0])):
+        times = np.sort(np.concatenate([group[row] for group in history]))
+        if isinstance(now, dict):
+            asked = np.concatenate([moments[row].numpy() for moments in now.values()])
+        else:
+            asked = np.repeat(now[row], sum(lengths[row] for lengths in candidates.values()))
+        tokens += len(times)
+        queries += len(asked)
+        query_pairs += np.searchsorted(times, asked).sum()
+        token_pairs += np.searchsorted(times, times).sum() if model.causal else len(times) ** 2
+
+    width, inner = model.width, max(1, model.width // 4)
+    features, behavior = next(iter(model.behaviors.values())).objects.network.kernel.shape
+    embedding = features * behavior + behavior * width
+    key_value = 2 * width * width
+    query = width * width + 2 * width * inner  # With the feed-forward network.
     blocks = len(model.self_attention)
-    forward = forward + blocks * tokens * (block + 2 * w * w + share * tokens * 2 * w)
-    return 3 * 2.0 * float(forward.sum())
+    forward = (tokens + queries) * embedding + tokens * key_value + queries * query
+    forward += blocks * tokens * (key_value + query)
+    forward += (query_pairs + blocks * token_pairs) * 2 * width
+    return 3 * 2.0 * float(forward)

@@ -27,11 +27,12 @@ def measure(data_dir: str, form: str, num_batches: int) -> dict[str, Any]:
     data = TimelineData(data_dir)
     mine = FORMS[form].batches(data, 100, seed=1)
     batches = mine.repeat().take(_WARM_UP + num_batches)
-    targets = 0.0
+    targets = start = 0.0
     for place, (_, labels) in enumerate(batches):
-        if place == _WARM_UP:
-            start, targets = time.monotonic(), 0.0
-        targets += float(labels.numpy().sum())
+        if place >= _WARM_UP:
+            targets += float(labels.numpy().sum())
+        if place == _WARM_UP - 1:
+            start = time.monotonic()
     pipeline = targets / (time.monotonic() - start)
 
     model = FORMS[form].model(data)

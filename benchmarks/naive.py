@@ -14,11 +14,15 @@ from atrank_tf import ATRank
 from atrank_tf.layers import AttentionBlock
 from data_pipeline import TimelineData
 
+NAIVE_ROWS = 32
 _SHUFFLED_ROWS = 20_000
 
 
 def naive_batches(data: TimelineData, max_history: int, seed: int) -> tf.data.Dataset:
-    """Returns batches of 32 rows in random order, each a history and one candidate."""
+    """Returns batches of 32 rows in random order, each a history and one candidate.
+
+    The rows that wait to be shuffled are part of this form's peak of memory.
+    """
     batches = data.batches("train", max_history=max_history, seed=seed)
     (target,) = data.schema.targets
 
@@ -36,7 +40,7 @@ def naive_batches(data: TimelineData, max_history: int, seed: int) -> tf.data.Da
         return inputs | {"candidates": {target: candidates}}, labels
 
     shuffled = batches.map(rows).unbatch().shuffle(_SHUFFLED_ROWS, seed)
-    return shuffled.ragged_batch(32, row_splits_dtype=tf.int64).map(ragged).prefetch(4)
+    return shuffled.ragged_batch(NAIVE_ROWS, row_splits_dtype=tf.int64).map(ragged).prefetch(4)
 
 
 class NaiveATRank(ATRank):

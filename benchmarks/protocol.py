@@ -12,8 +12,6 @@ from atrank_tf import ranking_metrics
 from atrank_tf.errors import UserError
 from data_pipeline import TimelineData
 
-_ALL = 10**6
-
 
 class Protocol:
     """The events and candidates of prepared data with one target group.
@@ -24,10 +22,17 @@ class Protocol:
     """
 
     def __init__(self, data: TimelineData, max_history: int) -> None:
-        if len(data.schema.groups) > 1 or len(data.schema.groups[0].features) != 1:
-            raise UserError(f"{data.directory}: expected one group whose objects have one feature")
         self._data = data
-        self._group = data.schema.groups[0]
+        self._group = group = data.schema.groups[0]
+        if (
+            len(data.schema.groups) > 1
+            or group.num_oov != 1
+            or [feature.multivalued for feature in group.features] != [True]
+        ):
+            raise UserError(
+                f"{data.directory}: expected one group, one row for unknown objects, and one "
+                "feature, multi-valued"
+            )
         self._max_history = max_history
         self._labels: dict[str, np.ndarray] = {}
         self._users: dict[str, np.ndarray] = {}
@@ -65,12 +70,13 @@ class Protocol:
 
     def _training_events(self) -> dict[str, np.ndarray]:
         columns: dict[str, list[np.ndarray]] = {"user": [], "item": [], "time": []}
-        batches = self._data.batches("train", all_positions=True, max_history=_ALL, epoch=0)
-        for inputs, _ in batches:
-            history = inputs["history"][self._group.name]
-            columns["user"].append(inputs["user"].numpy()[history["object"].value_rowids()])
-            columns["item"].append(history["object"].flat_values.numpy())
-            columns["time"].append(history["time"].flat_values.numpy())
+        for inputs, labels in self._data.batches("train", all_positions=True, epoch=0):
+            objects, times = (inputs[key][self._group.name] for key in ("candidates", "now"))
+            positive = labels.numpy() > 0
+            users = inputs["user"].numpy()[objects.value_rowids()]
+            columns["user"].append(users[positive])
+            columns["item"].append(objects.flat_values.numpy()[positive])
+            columns["time"].append(times.flat_values.numpy()[positive])
         joined = {name: np.concatenate(parts) for name, parts in columns.items()}
         order = np.lexsort((joined["time"], joined["user"]))
         return {f"train_{name}": column[order] for name, column in joined.items()}

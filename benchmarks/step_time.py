@@ -1,7 +1,7 @@
 r"""Measures a training step against the vocabulary, the history's length, and the groups.
 
-Each figure comes from made-up batches and a process of its own. All of a row's events are
-distinct in time; ids are uniform, the worst case for caches.
+Each figure comes from made-up batches and a process of its own. A step has 2,000 behaviours,
+each also a target with one negative; ids are uniform, the worst case for caches.
 
 Example:
     python -m benchmarks.step_time --vary=vocabulary --value=10000000
@@ -34,19 +34,19 @@ FLAGS = flags.FLAGS
 
 # What a step has where it is not what varies.
 _OBJECTS = 100_000
-_LENGTH = 100
-_TOKENS = 1_600
+_LENGTH = 80
+_TOKENS = 2_000
 
 
 def _schema(num_groups: int, num_objects: int) -> Schema:
     groups = tuple(Group(f"g{i}", num_objects=num_objects) for i in range(num_groups))
     vocabularies = tuple(Vocabulary(g.name, num_rows=num_objects) for g in groups)
-    return Schema(groups, ("g0",), vocabularies=vocabularies)
+    return Schema(groups, tuple(g.name for g in groups), vocabularies=vocabularies)
 
 
 def _batch(schema: Schema, length: int, random: np.random.Generator) -> dict[str, Any]:
-    """Rows of `length` events, as many of each group; each event of the target is a target."""
-    rows = max(1, _TOKENS // length)
+    """Rows of `length` events, as many of each group, each a target with one negative."""
+    rows = _TOKENS // length
     share = length // len(schema.groups)
     num_objects = schema.groups[0].num_objects
 
@@ -60,11 +60,17 @@ def _batch(schema: Schema, length: int, random: np.random.Generator) -> dict[str
             "action": ragged(np.ones([rows, share])),
             "time": ragged(np.sort(random.integers(0, 10**8, [rows, share]), axis=1)),
         }
-    times = np.repeat(history["g0"]["time"].to_tensor().numpy(), 2, axis=1)
+    times = {
+        name: np.repeat(events["time"].to_tensor().numpy(), 2, axis=1)
+        for name, events in history.items()
+    }
     return {
-        "now": {"g0": ragged(times)},
+        "now": {name: ragged(column) for name, column in times.items()},
         "history": history,
-        "candidates": {"g0": ragged(random.integers(0, num_objects, times.shape))},
+        "candidates": {
+            name: ragged(random.integers(0, num_objects, column.shape))
+            for name, column in times.items()
+        },
     }
 
 
@@ -85,7 +91,7 @@ def measure(num_objects: int, length: int, num_groups: int, tables: str) -> dict
     rule = {"adam": Adam, "adagrad": RowwiseAdagrad}[tables]()
     model.compile(RowSparse(0.003, tables=rule, clip_norm=5.0), PointwiseLoss())
     examples = [_batch(schema, length, random) for _ in range(16)]
-    labels = np.tile([1.0, 0.0], int(examples[0]["now"]["g0"].flat_values.shape[0]) // 2)
+    labels = np.tile([1.0, 0.0], _TOKENS // length * (length // num_groups) * num_groups)
     batches = tf.data.Dataset.from_tensors((examples[0], labels))
     for example in examples[1:]:
         batches = batches.concatenate(tf.data.Dataset.from_tensors((example, labels)))

@@ -46,7 +46,7 @@ class TimelineData:
         split: str,
         num_negatives: int | None = None,
         max_history: int = 100,
-        token_budget: int = 8192,
+        token_budget: int = 3072,
         max_moments: int | None = None,
         all_positions: bool = False,
         seed: int = 0,
@@ -59,9 +59,10 @@ class TimelineData:
         from the objects that the user never touched. Where targets are labelled, the
         labelled ones are the candidates and nothing is drawn.
 
-        With `all_positions` a row is a stretch of a user's timeline, in which every event
-        of a target group is a target with negatives of its own, and `now` is the moment
-        of each candidate. It is for models whose memory serves every moment.
+        With `all_positions` a row has many of a user's targets: those of a stretch of half
+        as many behaviours and targets as `max_history`, with the history of its end. `now`
+        is the moment of each candidate. It is for models whose memory serves every moment,
+        and hides from each what came later.
 
         Args:
             split: "train", "validation" or "test". Training batches come shuffled, with
@@ -70,13 +71,12 @@ class TimelineData:
             num_negatives: For "train" negatives of each positive (default 1), otherwise
                 of each moment (default 99). No object comes twice among a moment's
                 negatives, unless training asks for more than there are.
-            max_history: Newest behaviours of each group that a history keeps; with
-                `all_positions`, behaviours of all groups in a stretch.
+            max_history: Newest behaviours of each group that a history keeps.
             token_budget: Behaviours and candidates in a batch, about. Histories of like
                 length share a batch.
             max_moments: Moments that a user contributes to an epoch, chosen at random;
                 None for all.
-            all_positions: Whether rows are stretches of timelines; for "train" alone.
+            all_positions: Whether a row has a stretch of targets; for "train" alone.
             seed: Same seed, same batches.
             epoch: Which epoch of the seed to give; of a variable (int64), what it holds
                 when an iteration begins. None to give one after the other, a new one at
@@ -105,7 +105,7 @@ class TimelineData:
         split: str,
         num_negatives: int | None = None,
         max_history: int = 100,
-        token_budget: int = 8192,
+        token_budget: int = 3072,
         max_moments: int | None = None,
         all_positions: bool = False,
     ) -> int:

@@ -89,19 +89,19 @@ def _training_candidates(
     positives = _gather(chunk, object_feature, targets).flat_values
     times = _gather(chunk, time_feature, targets).flat_values
     owners = tf.gather(users, targets.value_rowids())
-    touched = chunk[f"{group.name}/touched"]
+    bounds = chunk[f"{group.name}/untouched"]
     number = cut.num_negatives
     # A moment's first positive has the first negatives of its order, and so on.
     first = number * tf.gather(chunk[f"{group.name}/place"], targets.flat_values)
     order = negatives.random_numbers(*tf.unstack(seed), tf.gather(chunk["user_row"], owners), times)
     sampled = group.num_oov + negatives.sample_untouched(
-        touched,
+        bounds,
         pool(group, cut.split),
         tf.repeat(owners, number),
         tf.reshape(first[:, tf.newaxis] + tf.range(number, dtype=tf.int64), [-1]),
         tf.repeat(order, number),
     )
-    is_left = negatives.num_untouched(touched, pool(group, cut.split)) > 0
+    is_left = negatives.num_untouched(bounds, pool(group, cut.split)) > 0
     has_negatives = tf.gather(is_left, owners)[:, tf.newaxis]
     # A column for the positive, then one for each negative.
     objects = tf.concat([positives[:, tf.newaxis], tf.reshape(sampled, [-1, number])], axis=1)
@@ -130,13 +130,13 @@ def _evaluation_candidates(
 ) -> tuple[tf.RaggedTensor, tf.Tensor]:
     """Each moment's positives before its negatives: their objects, and flat labels."""
     positives = _gather(chunk, target_features(group)[1], targets)
-    touched = chunk[f"{group.name}/touched"]
-    left = negatives.num_untouched(touched, pool(group, cut.split))
+    bounds = chunk[f"{group.name}/untouched"]
+    left = negatives.num_untouched(bounds, pool(group, cut.split))
     wanted = tf.minimum(tf.gather(left, users), cut.num_negatives)
     drawn = tf.ragged.range(tf.where(positives.row_lengths() > 0, wanted, 0))
     order = negatives.random_numbers(*tf.unstack(seed), tf.gather(chunk["user_row"], users), times)
     sampled = group.num_oov + negatives.sample_untouched(
-        touched,
+        bounds,
         pool(group, cut.split),
         tf.gather(users, drawn.value_rowids()),
         drawn.flat_values,

@@ -20,9 +20,27 @@ def distinct_objects(objects: tf.RaggedTensor) -> tf.RaggedTensor:
     )
 
 
-def num_untouched(touched: tf.RaggedTensor, pool: int) -> tf.Tensor:
+def num_untouched(bounds: tf.RaggedTensor, pool: int) -> tf.Tensor:
     """Returns how many objects of [0, pool) each row has not touched: int64 [rows]."""
-    return pool - touched.row_lengths()
+    return pool - bounds.row_lengths()
+
+
+def untouched_bounds(touched: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Prepares draws of what rows have not touched, once for all of them.
+
+    With a row's touched objects s_0 < s_1 < ..., its r-th untouched object is r + k, where k
+    counts the j with s_j - j <= r.
+
+    Args:
+        touched: The distinct objects of each row, sorted: int64 [rows, (objects)].
+
+    Returns:
+        s_j - j in ascending keys that also hold the row, int64 [rows, (objects)].
+    """
+    rows = touched.value_rowids()
+    places = tf.range(tf.shape(rows, out_type=tf.int64)[0]) - tf.gather(touched.row_starts(), rows)
+    keys = tf.bitwise.left_shift(rows, _OBJECT_BITS) + touched.flat_values - places
+    return touched.with_flat_values(keys)
 
 
 def random_numbers(*keys: tf.Tensor) -> tf.Tensor:
@@ -86,7 +104,7 @@ def random_order(places: tf.Tensor, sizes: tf.Tensor, keys: tf.Tensor) -> tf.Ten
 
 
 def sample_untouched(
-    touched: tf.RaggedTensor,
+    bounds: tf.RaggedTensor,
     pool: int,
     rows: tf.Tensor,
     places: tf.Tensor,
@@ -94,14 +112,13 @@ def sample_untouched(
 ) -> tf.Tensor:
     """Draws objects that a row has not touched, each equally likely.
 
-    Exact and without rejection: it draws the r-th untouched object. With the touched
-    objects s_0 < s_1 < ..., that is r + k, where k counts the j with s_j - j <= r.
+    Exact and without rejection, in time that hangs on the number of draws and hardly on
+    how much was touched.
 
     Args:
-        touched: The distinct objects of each row, sorted, all in [0, pool):
-            int64 [rows, (objects)].
+        bounds: What `untouched_bounds` returned of objects in [0, pool).
         pool: Number of objects to draw from.
-        rows: For whom to draw, one object each: int64 [n], indices into `touched`.
+        rows: For whom to draw, one object each: int64 [n], indices into `bounds`.
             What is drawn for one that has no untouched object left has no meaning.
         places: Which draw of its key each is, 0, 1, 2 ...: int64 [n]. No object comes
             twice before all have come once.
@@ -110,15 +127,11 @@ def sample_untouched(
     Returns:
         Objects in [0, pool), int64 [n].
     """
-    untouched = tf.maximum(tf.gather(num_untouched(touched, pool), rows), 1)
+    untouched = tf.maximum(tf.gather(num_untouched(bounds, pool), rows), 1)
     ranks = random_order(places % untouched, untouched, keys)
-    row_ids = touched.value_rowids()
-    starts = touched.row_starts()
-    places = tf.range(tf.shape(row_ids, out_type=tf.int64)[0]) - tf.gather(starts, row_ids)
-    bounds = tf.bitwise.left_shift(row_ids, _OBJECT_BITS) + touched.flat_values - places
-    keys = tf.bitwise.left_shift(rows, _OBJECT_BITS) + ranks
-    before = tf.searchsorted(bounds, keys, side="right", out_type=tf.int64)
-    return ranks + before - tf.gather(starts, rows)
+    wanted = tf.bitwise.left_shift(rows, _OBJECT_BITS) + ranks
+    before = tf.searchsorted(bounds.flat_values, wanted, side="right", out_type=tf.int64)
+    return ranks + before - tf.gather(bounds.row_starts(), rows)
 
 
 def _fold(state: tf.Tensor, shift: int) -> tf.Tensor:

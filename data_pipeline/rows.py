@@ -1,4 +1,4 @@
-"""Rows of batches: the moments, or the windows, that are cut out of timelines.
+"""Rows of batches: the moments, or the stretches, that are cut out of timelines.
 
 A row is a user with a range of events of each group, its history, and a range of targets
 of each target group. Rows of like length are packed into batches together.
@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from atrank_tf.schema import Schema
+from data_pipeline import negatives
 from data_pipeline.chunk import (
     Chunk,
     in_split,
@@ -23,11 +24,11 @@ from data_pipeline.chunk import (
     touched,
 )
 
-# Room for the number of a window in a key that also holds a user's place in the chunk.
-_WINDOW_BITS = 40
-_NO_WINDOW = (1 << _WINDOW_BITS) - 1
+# Room for the number of a stretch in a key that also holds a user's place in the chunk.
+_STRETCH_BITS = 40
+_NO_STRETCH = (1 << _STRETCH_BITS) - 1
 
-# The key of an event that is not there to be seen; it sorts behind all others.
+# The key of a target of another split; it sorts behind all others.
 _NEVER = tf.int64.max
 
 Range = tuple[tf.Tensor, tf.Tensor]
@@ -41,11 +42,10 @@ class Cut:
         split: "train", "validation" or "test".
         num_negatives: Sampled for each positive ("train") or for each moment (else);
             none are where the targets are labelled.
-        max_history: Newest behaviours of each group that a moment's history keeps; in
-            windows, behaviours of all groups together.
+        max_history: Newest behaviours of each group that a history keeps.
         token_budget: Behaviours and candidates in a batch, about.
         max_moments: Moments that a user contributes, chosen at random; None for all.
-        all_positions: Whether rows are windows of the timeline instead of moments.
+        all_positions: Whether a row has a stretch of targets instead of those of a moment.
     """
 
     split: str
@@ -69,10 +69,11 @@ def find_rows(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> Chunk:
         The chunk with `rows`: `batch` (ascending), the `user`'s place in the chunk, for
         each group of `history` and each target group of `targets` where the row's range
         starts and ends in the flat features, and of moments the `time`: int64 [rows];
-        and, for each target group whose negatives are sampled, `GROUP/touched` by user,
-        and `GROUP/place`, each event's place among those of its moment.
+        and, for each target group whose negatives are sampled, `GROUP/untouched`, what
+        `negatives.untouched_bounds` returned, and `GROUP/place`, each event's place among
+        those of its moment.
     """
-    find = _windows if cut.all_positions else _moments
+    find = _stretches if cut.all_positions else _moments
     rows = find(chunk, schema, cut, seed)
     lengths = tf.add_n([limits - starts for starts, limits in rows["history"].values()])
     counts = tf.zeros_like(lengths)
@@ -88,7 +89,8 @@ def find_rows(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> Chunk:
     chunk = chunk | {"rows": rows | {"batch": tf.cumsum(tf.cast(is_new(filled), tf.int64)) - 1}}
     for target in schema.targets:
         if not schema.group(target).impressions:
-            chunk[f"{target}/touched"] = touched(chunk, schema.group(target), cut.split)
+            distinct = touched(chunk, schema.group(target), cut.split)
+            chunk[f"{target}/untouched"] = negatives.untouched_bounds(distinct)
             chunk[f"{target}/place"] = place_in_moment(chunk[f"{target}/time"])
     return chunk
 
@@ -106,7 +108,7 @@ def num_candidates(positives: tf.Tensor, cut: Cut) -> tf.Tensor:
 
 
 def _moments(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> dict[str, Any]:
-    """A row for each moment of a user's targets; its history came strictly before it."""
+    """A row for each moment of a user's targets."""
     parts = []
     for target in schema.targets:
         times = chunk[target_features(schema.group(target))[0]]
@@ -115,17 +117,10 @@ def _moments(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> dict[st
     moments = tf.boolean_mask(moments, is_new(moments))
     if cut.max_moments is not None:
         moments = _choose(moments, cut.max_moments, seed)
-    users = key_user(moments)
-    history = {}
-    for group in schema.groups:
-        times = chunk[f"{group.name}/time"]
-        limits = tf.searchsorted(keys(times), moments, side="left", out_type=tf.int64)
-        newest = tf.maximum(tf.gather(times.row_starts(), users), limits - cut.max_history)
-        history[group.name] = (newest, limits)
     return {
-        "user": users,
+        "user": key_user(moments),
         "time": key_time(moments),
-        "history": history,
+        "history": _history(chunk, schema, cut, moments),
         "targets": {
             target: _range(keys(chunk[target_features(schema.group(target))[0]]), moments)
             for target in schema.targets
@@ -133,67 +128,60 @@ def _moments(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> dict[st
     }
 
 
-def _windows(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> dict[str, Any]:
-    """A row for each stretch of `max_history` events of a user's training period.
+def _stretches(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> dict[str, Any]:
+    """A row for each stretch of a user's training period that has targets.
 
-    Where the first stretch of a longer timeline ends is random, so that they differ from
-    epoch to epoch. Targets at the very start of a later stretch are left out: they would
-    teach that nothing came before.
+    The history is that of the stretch's end. A stretch is half as many behaviours and targets
+    as a history has behaviours of a group, so that also its first target sees the newest half
+    of each group. Where the first stretch ends is random, so that they differ from epoch to epoch.
     """
-    all_times = {group.name: chunk[f"{group.name}/time"] for group in schema.groups}
-    is_train = {name: in_split(chunk, times, "train") for name, times in all_times.items()}
-    joined = tf.concat([tf.where(is_train[n], keys(t), _NEVER) for n, t in all_times.items()], 0)
+    size = max(1, cut.max_history // 2)
+    features = {target: target_features(schema.group(target))[0] for target in schema.targets}
+    times = {
+        name: chunk[name]
+        for name in (*(f"{group.name}/time" for group in schema.groups), *features.values())
+    }
+    is_train = {name: in_split(chunk, each, "train") for name, each in times.items()}
+    joined = tf.concat([tf.where(is_train[n], keys(each), _NEVER) for n, each in times.items()], 0)
     order = tf.argsort(joined, stable=True)
-    events = tf.gather(joined, order)  # The chunk's training events by user and time.
+    moments = tf.gather(joined, order)
     places = tf.split(
         tf.cast(tf.math.invert_permutation(order), tf.int64),
         [tf.size(mask) for mask in is_train.values()],
     )
     users = tf.range(tf.shape(chunk["user_row"], tf.int64)[0])
-    starts, limits = _range(key_user(events), users)
-    offsets = tf.random.stateless_uniform(tf.shape(users), seed, 0, cut.max_history, tf.int64)
-    origins = starts - tf.where(limits - starts > cut.max_history, offsets, 0)
+    starts, limits = _range(key_user(moments), users)
+    offsets = tf.random.stateless_uniform(tf.shape(users), seed, 0, size, tf.int64)
+    origins = starts - tf.where(limits - starts > size, offsets, 0)
 
-    def windows(users: tf.Tensor, places: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """The window that each place is in, as a key of the user and the window's number."""
-        number = (places - tf.gather(origins, users)) // cut.max_history
-        number = tf.where(mask, number, _NO_WINDOW)
-        return tf.bitwise.left_shift(users, _WINDOW_BITS) + number
-
-    of_events = {
-        name: windows(times.value_rowids(), mine, is_train[name])
-        for (name, times), mine in zip(all_times.items(), places, strict=True)
-    }
-    of_targets = {}
-    for target in schema.targets:
-        of_targets[target] = of_events[target]
-        if schema.group(target).impressions:
-            # A candidate belongs to the window of the last event before it.
-            times = chunk[target_features(schema.group(target))[0]]
-            before = tf.searchsorted(events, keys(times), out_type=tf.int64) - 1
-            first = tf.gather(starts, times.value_rowids())
-            of_targets[target] = windows(
-                times.value_rowids(), tf.maximum(before, first), in_split(chunk, times, "train")
-            )
-    found = tf.sort(tf.concat(list(of_targets.values()), axis=0))
-    number = tf.bitwise.bitwise_and(found, _NO_WINDOW)
-    found = tf.boolean_mask(found, tf.logical_and(is_new(found), number != _NO_WINDOW))
-    users = tf.bitwise.right_shift(found, _WINDOW_BITS)
-
-    place = tf.gather(origins, users) + tf.bitwise.bitwise_and(found, _NO_WINDOW) * cut.max_history
-    is_later = place > tf.gather(starts, users)
-    opening = tf.where(is_later, tf.gather(events, tf.where(is_later, place, 0)), -1)
-    targets = {}
-    for target, mine in of_targets.items():
-        first, limit = _range(mine, found)
-        moments = keys(chunk[target_features(schema.group(target))[0]])
-        after = tf.searchsorted(moments, opening, side="right", out_type=tf.int64)
-        targets[target] = (tf.minimum(tf.maximum(first, after), limit), limit)
+    stretches = {}
+    for (name, each), mine in zip(times.items(), places, strict=True):
+        number = (mine - tf.gather(origins, each.value_rowids())) // size
+        number = tf.where(is_train[name], number, _NO_STRETCH)
+        stretches[name] = tf.bitwise.left_shift(each.value_rowids(), _STRETCH_BITS) + number
+    found = tf.sort(tf.concat([stretches[name] for name in features.values()], axis=0))
+    number = tf.bitwise.bitwise_and(found, _NO_STRETCH)
+    found = tf.boolean_mask(found, tf.logical_and(is_new(found), number != _NO_STRETCH))
+    users = tf.bitwise.right_shift(found, _STRETCH_BITS)
+    number = tf.bitwise.bitwise_and(found, _NO_STRETCH)
+    ends = tf.gather(origins, users) + (number + 1) * size
+    last = tf.gather(moments, tf.minimum(ends, tf.gather(limits, users)) - 1)
     return {
         "user": users,
-        "history": {name: _range(mine, found) for name, mine in of_events.items()},
-        "targets": targets,
+        "history": _history(chunk, schema, cut, last),
+        "targets": {target: _range(stretches[name], found) for target, name in features.items()},
     }
+
+
+def _history(chunk: Chunk, schema: Schema, cut: Cut, moments: tf.Tensor) -> dict[str, Range]:
+    """Where the newest behaviours of each group strictly before each moment stand."""
+    history = {}
+    for group in schema.groups:
+        times = chunk[f"{group.name}/time"]
+        limits = tf.searchsorted(keys(times), moments, side="left", out_type=tf.int64)
+        starts = tf.gather(times.row_starts(), key_user(moments))
+        history[group.name] = (tf.maximum(starts, limits - cut.max_history), limits)
+    return history
 
 
 def _range(sorted_values: tf.Tensor, wanted: tf.Tensor) -> Range:

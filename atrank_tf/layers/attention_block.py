@@ -1,5 +1,6 @@
 """Latent-space attention, followed by a feed-forward network."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -24,8 +25,7 @@ class AttentionBlock(keras.layers.Layer):
         width: Width of queries, behaviours and result.
         num_spaces: Number of latent spaces.
         dropout: Share of the values dropped in training, in [0, 1).
-        num_time_buckets: As for `LatentAttention`.
-        units_per_day: As for `LatentAttention`.
+        time_bounds: As for `LatentAttention`.
 
     Example:
 
@@ -40,21 +40,18 @@ class AttentionBlock(keras.layers.Layer):
         width: int = 128,
         num_spaces: int = 8,
         dropout: float = 0.0,
-        num_time_buckets: int = 0,
-        units_per_day: int = 86_400,
+        time_bounds: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.width = width
         self.num_spaces = num_spaces
         self.dropout = dropout
-        self.num_time_buckets = num_time_buckets
-        self.units_per_day = units_per_day
+        self.time_bounds = list(time_bounds)
         self.attention = LatentAttention(
             width,
             num_spaces,
-            num_time_buckets,
-            units_per_day,
+            time_bounds,
             name="attention",
             dtype=self.dtype_policy,
         )
@@ -112,6 +109,5 @@ class AttentionBlock(keras.layers.Layer):
             "width": self.width,
             "num_spaces": self.num_spaces,
             "dropout": self.dropout,
-            "num_time_buckets": self.num_time_buckets,
-            "units_per_day": self.units_per_day,
+            "time_bounds": self.time_bounds,
         }

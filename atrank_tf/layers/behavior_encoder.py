@@ -1,5 +1,6 @@
 """F_M(u): from the behaviours of one group to tokens of the overall width."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -22,8 +23,8 @@ class BehaviorEncoder(keras.layers.Layer):
 
     Args:
         objects: The group's object encoder.
-        num_time_buckets: Number of time buckets; 0 where time is left to the attention.
-        units_per_day: How many units of time make a day.
+        time_bounds: What divides the gaps into buckets, for `time_bucket`; () to leave
+            time to the attention.
         behavior_width: Width of the group's behaviour embedding space.
         width: Overall width of the tokens.
         l2: Weight of the L2 penalty on the vectors in use.
@@ -35,8 +36,7 @@ class BehaviorEncoder(keras.layers.Layer):
     def __init__(
         self,
         objects: ObjectEncoder,
-        num_time_buckets: int,
-        units_per_day: int,
+        time_bounds: Sequence[int],
         behavior_width: int,
         width: int,
         l2: float = 0.0,
@@ -44,16 +44,16 @@ class BehaviorEncoder(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.objects = objects
-        self.num_time_buckets = num_time_buckets
-        self.units_per_day = units_per_day
+        self.time_bounds = list(time_bounds)
         self.behavior_width = behavior_width
         self.width = width
         self.l2 = l2
         num_actions = objects.group.num_actions
         self.times = None
-        if num_time_buckets:
+        if self.time_bounds:
+            num_buckets = len(self.time_bounds) + 1
             self.times = EmbeddingTable(
-                num_time_buckets, behavior_width, l2=l2, name="times", dtype=self.dtype_policy
+                num_buckets, behavior_width, l2=l2, name="times", dtype=self.dtype_policy
             )
         self.actions = EmbeddingTable(
             num_actions, behavior_width, l2=l2, name="actions", dtype=self.dtype_policy
@@ -73,7 +73,7 @@ class BehaviorEncoder(keras.layers.Layer):
         Args:
             history: `object` (object rows), `action` (action rows) and `time`, each
                 int64 [batch, (length)].
-            now: The moment of prediction, int64 [batch]; read where there are time buckets.
+            now: The moment of prediction, int64 [batch]; read where there are bounds.
             training: Passed on to the tables.
 
         Returns:
@@ -84,7 +84,7 @@ class BehaviorEncoder(keras.layers.Layer):
         behaviors += self.actions(history["action"].flat_values, training=training)
         if self.times is not None:
             gaps = ragged.per_value(rows, now) - history["time"].flat_values
-            buckets = time_bucket(gaps, self.num_time_buckets, self.units_per_day)
+            buckets = time_bucket(gaps, self.time_bounds)
             behaviors += self.times(buckets, training=training)
         return ragged.like(rows, self.project(behaviors))
 
@@ -99,8 +99,7 @@ class BehaviorEncoder(keras.layers.Layer):
         return {
             **super().get_config(),
             "objects": keras.saving.serialize_keras_object(self.objects),
-            "num_time_buckets": self.num_time_buckets,
-            "units_per_day": self.units_per_day,
+            "time_bounds": self.time_bounds,
             "behavior_width": self.behavior_width,
             "width": self.width,
             "l2": self.l2,

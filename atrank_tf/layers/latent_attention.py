@@ -1,6 +1,7 @@
 """Attention in several latent semantic spaces."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -29,9 +30,8 @@ class LatentAttention(keras.layers.Layer):
     Args:
         width: Overall width of the spaces: K d.
         num_spaces: Number of latent spaces, K; divides `width`.
-        num_time_buckets: Number of time buckets of the causal form; 0 for the paper's
-            form, in which a query sees all behaviours of its row, whenever they were.
-        units_per_day: How many units of time make a day.
+        time_bounds: Of the causal form, what divides gaps into buckets, for `time_bucket`.
+            Without it a query sees all behaviours of its row, whenever they were.
 
     Reference:
         Zhou et al., "ATRank: An Attention-Based User Behavior Modeling Framework for
@@ -42,8 +42,7 @@ class LatentAttention(keras.layers.Layer):
         self,
         width: int = 128,
         num_spaces: int = 8,
-        num_time_buckets: int = 0,
-        units_per_day: int = 86_400,
+        time_bounds: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -51,8 +50,7 @@ class LatentAttention(keras.layers.Layer):
             raise ValueError(f"width ({width}) must be a multiple of num_spaces ({num_spaces})")
         self.width = width
         self.num_spaces = num_spaces
-        self.num_time_buckets = num_time_buckets
-        self.units_per_day = units_per_day
+        self.time_bounds = list(time_bounds)
         self.query = keras.layers.Dense(width, "relu", name="query", dtype=self.dtype_policy)
         self.key_value = keras.layers.Dense(
             2 * width, "relu", name="key_value", dtype=self.dtype_policy
@@ -60,13 +58,9 @@ class LatentAttention(keras.layers.Layer):
         self.query.build((None, width))
         self.key_value.build((None, width))
         self.time_bias = None
-        if num_time_buckets:
+        if self.time_bounds:
             self.time_bias = TimeBias(
-                num_spaces,
-                num_time_buckets,
-                units_per_day,
-                name="time_bias",
-                dtype=self.dtype_policy,
+                num_spaces, time_bounds, name="time_bias", dtype=self.dtype_policy
             )
         self.built = True
 
@@ -103,13 +97,13 @@ class LatentAttention(keras.layers.Layer):
         if self.time_bias is None:
             is_token = tf.sequence_mask(memory.row_lengths(), tf.shape(k)[2], scores.dtype)
             bias = ((1.0 - is_token) * (scores.dtype.min / 2))[:, tf.newaxis, :]
-            context = tf.matmul(tf.nn.softmax(scores + bias), v)
+            sees = memory.row_lengths()[:, tf.newaxis] > 0
         else:
             padded = ragged.pad(times, tf.int64.max)  # Padding comes after every query.
             bias = self.time_bias(query_times, padded)
-            context = tf.matmul(tf.nn.softmax(scores + bias), v)
             sees = query_times > tf.reduce_min(padded, axis=1, keepdims=True)
-            context *= tf.cast(sees, context.dtype)[:, :, tf.newaxis]
+        context = tf.matmul(tf.nn.softmax(scores + bias), v)  # [spaces, batch, queries, d]
+        context *= tf.cast(sees, context.dtype)[:, :, tf.newaxis]
         context = tf.transpose(context, [1, 2, 0, 3])
         shape = tf.shape(context)
         return ragged.unpad(tf.reshape(context, [shape[0], shape[1], self.width]), queries)
@@ -128,6 +122,5 @@ class LatentAttention(keras.layers.Layer):
             **super().get_config(),
             "width": self.width,
             "num_spaces": self.num_spaces,
-            "num_time_buckets": self.num_time_buckets,
-            "units_per_day": self.units_per_day,
+            "time_bounds": self.time_bounds,
         }

@@ -1,5 +1,6 @@
 """Time as a bias of attention: a number for each latent space and bucket of the gap."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf.time_buckets import time_bucket
 
-# What is not visible gets this bias: far below any score, far above where arithmetic ends.
+# What is not visible gets this bias, or half of what the dtype can hold: far below any score.
 _INVISIBLE = -1e9
 
 
@@ -20,26 +21,23 @@ class TimeBias(keras.layers.Layer):
         bias_k(t, s) = table[k, bucket(t - s)]  where s < t;  -1e9 elsewhere
 
     so nothing attends to its own instant or to what came later, and one encoding of a
-    timeline serves every moment in it. The buckets are those of `time_bucket`.
+    timeline serves every moment in it.
 
     Args:
         num_spaces: Number of latent spaces.
-        num_buckets: Number of time buckets.
-        units_per_day: How many units of time make a day.
+        time_bounds: What divides the gaps into buckets, for `time_bucket`.
 
     Reference:
-        The buckets are ATRank's ("Behavior embedding spaces"); adding them to the scores
-        follows Raffel et al., "Exploring the Limits of Transfer Learning with a Unified
-        Text-to-Text Transformer", JMLR 2020, section 2.1.
+        Buckets of the gap are ATRank's ("Behavior embedding spaces"); adding a number for
+        each to the scores follows Raffel et al., "Exploring the Limits of Transfer Learning
+        with a Unified Text-to-Text Transformer", JMLR 2020, section 2.1.
     """
 
-    def __init__(
-        self, num_spaces: int, num_buckets: int, units_per_day: int, **kwargs: Any
-    ) -> None:
+    def __init__(self, num_spaces: int, time_bounds: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_spaces = num_spaces
-        self.num_buckets = num_buckets
-        self.units_per_day = units_per_day
+        self.time_bounds = list(time_bounds)
+        num_buckets = len(self.time_bounds) + 1
         self.table = self.add_weight(
             name="table", shape=(num_spaces, num_buckets), initializer="zeros"
         )
@@ -56,12 +54,14 @@ class TimeBias(keras.layers.Layer):
             float [spaces, batch, queries, tokens].
         """
         gaps = query_times[:, :, tf.newaxis] - times[:, tf.newaxis, :]
-        bucket = time_bucket(gaps, self.num_buckets, self.units_per_day)
-        bucket = tf.where(gaps > 0, bucket, self.num_buckets)
+        hidden_bucket = len(self.time_bounds) + 1
+        bucket = tf.where(gaps > 0, time_bucket(gaps, self.time_bounds), hidden_bucket)
         # A product with one-hot columns, and not a look-up: its gradient is a product, too.
-        columns = tf.one_hot(bucket, self.num_buckets + 1, axis=0, dtype=self.compute_dtype)
+        columns = tf.one_hot(bucket, hidden_bucket + 1, axis=0, dtype=self.compute_dtype)
         table = tf.convert_to_tensor(self.table)
-        hidden = tf.fill([self.num_spaces, 1], tf.cast(_INVISIBLE, table.dtype))
+        hidden = tf.fill(
+            [self.num_spaces, 1], tf.cast(max(_INVISIBLE, table.dtype.min / 2), table.dtype)
+        )
         biases = tf.tensordot(tf.concat([table, hidden], axis=1), columns, axes=1)
         return tf.ensure_shape(biases, [self.num_spaces, None, None, None])
 
@@ -70,6 +70,5 @@ class TimeBias(keras.layers.Layer):
         return {
             **super().get_config(),
             "num_spaces": self.num_spaces,
-            "num_buckets": self.num_buckets,
-            "units_per_day": self.units_per_day,
+            "time_bounds": self.time_bounds,
         }

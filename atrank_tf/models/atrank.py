@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from atrank_tf import ragged
 from atrank_tf.layers import AttentionBlock, BehaviorEncoder, EmbeddingTable, ObjectEncoder
-from atrank_tf.models.ranker import Candidates, History, Moments, Ranker
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows
 from atrank_tf.schema import Schema
+from atrank_tf.time_buckets import day_bounds, fine_bounds
 
 Memory = dict[str, tf.RaggedTensor]
 
@@ -68,7 +69,7 @@ class ATRank(Ranker):
         num_blocks: int = 1,
         embedding_width: int = 64,
         feature_width: int = 16,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         l2: float = 0.0,
         causal: bool = True,
         **kwargs: Any,
@@ -88,6 +89,11 @@ class ATRank(Ranker):
         self.l2 = l2
         self.causal = causal
 
+        behavior_bounds, attention_bounds = (
+            ([], fine_bounds(schema.units_per_day))
+            if causal
+            else (day_bounds(schema.num_time_buckets, schema.units_per_day), [])
+        )
         group_names = {group.name for group in schema.groups}
         tables = {}
         for vocabulary in schema.vocabularies:
@@ -108,8 +114,7 @@ class ATRank(Ranker):
                     name=f"{group.name}_objects",
                     dtype=self.dtype_policy,
                 ),
-                num_time_buckets=0 if causal else schema.num_time_buckets,
-                units_per_day=schema.units_per_day,
+                time_bounds=behavior_bounds,
                 behavior_width=embedding_width,
                 width=width,
                 l2=l2,
@@ -132,8 +137,7 @@ class ATRank(Ranker):
             "width": width,
             "num_spaces": num_spaces,
             "dropout": dropout,
-            "num_time_buckets": schema.num_time_buckets if causal else 0,
-            "units_per_day": schema.units_per_day,
+            "time_bounds": attention_bounds,
             "dtype": self.dtype_policy,
         }
         self.self_attention = [
@@ -153,7 +157,7 @@ class ATRank(Ranker):
         user: tf.Tensor | None = None,
         training: bool = False,
     ) -> Memory:
-        """Relates all behaviours of each user to each other.
+        """Relates the behaviours of each user: all of them, or each to those before it.
 
         Returns:
             The memory: what each attention block reads of each behaviour, by the block's
@@ -161,12 +165,12 @@ class ATRank(Ranker):
             `times`, int64 [batch, (behaviours)].
         """
         if self.causal:
-            return self.extend({}, history, training=training)
+            return self._extend({}, history, num_rows(now), training)
         if isinstance(now, dict):
             raise ValueError(
                 "a model with causal=False needs one moment a row: batches without all_positions"
             )
-        tokens = self._tokens(history, now, training)
+        tokens = self._tokens(history, now, num_rows(now), training)
         for block in self.self_attention:
             tokens = block(tokens, block.memorize(tokens), training=training)
         last = self.vanilla_attention
@@ -179,7 +183,7 @@ class ATRank(Ranker):
         comes before what is in the memory.
 
         Args:
-            memory: What `encode` or `extend` returned; {} of nothing.
+            memory: What `encode` or `extend` returned.
             history: The new behaviours by group, as in a batch.
             training: Whether this is a training step.
 
@@ -188,13 +192,16 @@ class ATRank(Ranker):
         """
         if not self.causal:
             raise ValueError("extend: a model with causal=False has a memory of one moment")
+        return self._extend(memory, history, memory["times"].nrows(), training)
 
+    def _extend(self, memory: Memory, history: History, rows: tf.Tensor, training: bool) -> Memory:
         def add(name: str, rows: tf.RaggedTensor) -> tf.RaggedTensor:
             return ragged.concat_rows([memory[name], rows]) if memory else rows
 
-        tokens = self._tokens(history, None, training)
+        tokens = self._tokens(history, None, rows, training)
         new_times = ragged.concat_rows(
             [history[group.name]["time"] for group in self.schema.groups if group.name in history]
+            or [ragged.empty_rows(tf.zeros([0], tf.int64), rows)]
         )
         moments = ragged.pad(new_times)
         times = add("times", new_times)
@@ -225,15 +232,17 @@ class ATRank(Ranker):
             logits[target] = ragged.like(objects, scores + bias[:, 0])
         return logits
 
-    def _tokens(self, history: History, now: tf.Tensor | None, training: bool) -> tf.RaggedTensor:
+    def _tokens(
+        self, history: History, now: tf.Tensor | None, rows: tf.Tensor, training: bool
+    ) -> tf.RaggedTensor:
         """All behaviours of each user, group after group: float [batch, (behaviours), width]."""
-        return ragged.concat_rows(
-            [
-                self.behaviors[group.name](history[group.name], now, training=training)
-                for group in self.schema.groups
-                if group.name in history
-            ]
-        )
+        tokens = [
+            self.behaviors[group.name](history[group.name], now, training=training)
+            for group in self.schema.groups
+            if group.name in history
+        ]
+        nothing = tf.zeros([0, self.width], self.compute_dtype)
+        return ragged.concat_rows(tokens or [ragged.empty_rows(nothing, rows)])
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, the catalog left out."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf import ragged
 from atrank_tf.layers import EmbeddingTable
-from atrank_tf.models.ranker import Candidates, History, Moments, Ranker
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows
 from atrank_tf.schema import Schema
 
 
@@ -72,7 +72,7 @@ class BPR(Ranker):
     ) -> tf.Tensor:
         """Looks up the users' factors, float [batch, width]; the history is not read."""
         if user is None:
-            user = tf.zeros_like(now)
+            user = tf.zeros([num_rows(now)], tf.int64)
         return self.users(user, training=training)
 
     def score(

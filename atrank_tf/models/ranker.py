@@ -18,6 +18,13 @@ Candidates = dict[str, tf.RaggedTensor]
 Moments: TypeAlias = tf.Tensor | dict[str, tf.RaggedTensor]
 
 
+def num_rows(now: Moments) -> tf.Tensor:
+    """Returns how many rows a batch has, given its `now`."""
+    if isinstance(now, dict):
+        return next(iter(now.values())).nrows()
+    return tf.shape(now, tf.int64)[0]
+
+
 class Ranker(keras.Model):
     """A model that ranks candidates for a user at a moment.
 
@@ -99,7 +106,7 @@ class Ranker(keras.Model):
         memory = self.encode(inputs["history"], inputs["now"], user, training=training)
         logits = self.score(memory, inputs["candidates"], inputs["now"], training=training)
         flat = [logits[target].flat_values for target in self.schema.targets if target in logits]
-        return tf.concat(flat, axis=0)
+        return tf.concat([tf.zeros([0]), *flat], axis=0)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, the catalog left out."""

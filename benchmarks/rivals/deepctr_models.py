@@ -111,7 +111,6 @@ def train(options: argparse.Namespace) -> None:
     inputs = {tensor.name: tf.TensorSpec(tensor.shape, tf.int32) for tensor in model.inputs}
     signature = (inputs, tf.TensorSpec([None], tf.float32))
     batches = tf.data.Dataset.from_generator(rows.training, output_signature=signature)
-    recorder.start()
     model.fit(
         batches.prefetch(2),
         steps_per_epoch=rows.batches_an_epoch,

@@ -134,15 +134,17 @@ class Recorder:
         self._curve: list[dict[str, float]] = []
         self._scores: dict[str, np.ndarray] = {}
         self._targets, self._seconds, self._scored_at = 0, 0.0, 0.0
-        self._resumed = time.monotonic()
-
-    def start(self) -> None:
-        """Starts the clock; what came before is not counted."""
-        self._resumed = time.monotonic()
+        self._resumed: float | None = None
 
     def trained(self, targets: int) -> bool:
-        """To be called after each batch. Returns whether training is over."""
+        """To be called after each batch. Returns whether training is over.
+
+        The first batch starts the clock: tracing and warming up are not counted.
+        """
         now = time.monotonic()
+        if self._resumed is None:
+            self._resumed = now
+            return False
         self._seconds, self._resumed = self._seconds + now - self._resumed, now
         before, self._targets = self._targets, self._targets + targets
         epochs = self._targets // self._epoch_targets

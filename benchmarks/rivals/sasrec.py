@@ -162,7 +162,6 @@ def train(options: argparse.Namespace) -> None:
 
     recorder = harness.Recorder(options, protocol, len(dataset), score)
     batches = Paced(loader, recorder)
-    recorder.start()
     for epoch in range(options.epochs):
         trainer._train_epoch(batches, epoch)
         if batches.over:

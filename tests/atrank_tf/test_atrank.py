@@ -91,6 +91,19 @@ def test_a_score_depends_on_every_part_of_a_behavior(model: ATRank) -> None:
         assert abs(score(*event) - base) > 1e-4
 
 
+def test_no_group_and_no_target_at_all(model: ATRank) -> None:
+    example = {"now": NOW, "history": {}, "candidates": {"item": [4, 5]}}
+    batch = make_batch([example, example], model.schema)
+    expected = model(batch).numpy()
+    np.testing.assert_array_equal(model({**batch, "history": {}}), expected)
+    assert model({**batch, "candidates": {}}).shape == [0]
+    if model.causal:
+        batch = make_batch([{**example, "history": {"item": EVENTS}}] * 2, model.schema)
+        memory = model.encode(batch["history"], batch["now"])
+        scores = model.score(model.extend(memory, {}), batch["candidates"], batch["now"])["item"]
+        np.testing.assert_array_equal(scores.flat_values, model(batch))
+
+
 def split_at(history: dict[str, list[Any]], time: int) -> tuple[dict[str, list[Any]], ...]:
     """What was before a time, and the rest."""
     return tuple(
@@ -292,13 +305,16 @@ def test_a_loaded_model_shares_it_still(data: TimelineData, tmp_path: Path) -> N
     assert tables[0] is tables[1]
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("causal", [True, False])
-def test_mixed_precision_stays_near(data: TimelineData, causal: bool) -> None:
+def test_mixed_precision_stays_near(data: TimelineData, causal: bool, policy: str) -> None:
     examples = [{"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4, 9]}}]
     model = ATRank(data.schema, data.catalog, causal=causal, **SMALL)
-    half = ATRank(data.schema, data.catalog, causal=causal, dtype="mixed_bfloat16", **SMALL)
+    half = ATRank(data.schema, data.catalog, causal=causal, dtype=policy, **SMALL)
     for one, other in zip(half.weights, model.weights, strict=True):
         one.assign(other.numpy())
+    assert half.vanilla_attention.attention.query.compute_dtype == policy.removeprefix("mixed_")
+    assert half.vanilla_attention.attention.query.kernel.dtype == "float32"
     scores = half(make_batch(examples, model.schema))
     assert scores.dtype == tf.float32
     np.testing.assert_allclose(scores, model(make_batch(examples, model.schema)), atol=0.1)

@@ -47,6 +47,8 @@ def test_users_unknown_to_bpr_share_a_row(data: TimelineData) -> None:
     known = model(batch).numpy()
     del batch["user"]
     np.testing.assert_array_equal(model(batch).numpy(), known)
+    batch["now"] = batch["candidates"]  # A moment for each candidate.
+    np.testing.assert_array_equal(model(batch).numpy(), known)
 
 
 @pytest.mark.parametrize("kind", [BPR, Popularity])

@@ -19,6 +19,7 @@ from atrank_tf.layers import (
     TimeBias,
 )
 from atrank_tf.schema import Feature, Group
+from atrank_tf.time_buckets import day_bounds
 
 GROUP = Group(
     "item",
@@ -36,6 +37,7 @@ OBJECTS = {
     "tag/rows": np.array([1, 2, 2, 3]),
     "tag/splits": np.array([0, 0, 2, 3, 3, 4, 4]),
 }
+BOUNDS = day_bounds(13, 86_400)
 ROWS = tf.RaggedTensor.from_row_lengths(tf.constant([1, 5, 0, 2, 2], tf.int64), [3, 0, 2])
 
 
@@ -51,9 +53,7 @@ def object_encoder() -> ObjectEncoder:
 
 
 def behavior_encoder() -> BehaviorEncoder:
-    return BehaviorEncoder(
-        object_encoder(), num_time_buckets=13, units_per_day=86_400, behavior_width=8, width=16
-    )
+    return BehaviorEncoder(object_encoder(), BOUNDS, behavior_width=8, width=16)
 
 
 def vectors(lengths: list[int], width: int = 16) -> tf.RaggedTensor:
@@ -77,7 +77,7 @@ LAYERS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], list[int]]] = {
     "behaviors": (behavior_encoder, lambda layer: layer(HISTORY, NOW).flat_values, [5, 16]),
     "attention": (lambda: LatentAttention(16, 4), lambda layer: attend(layer), [3, 16]),
     "causal attention": (
-        lambda: LatentAttention(16, 4, num_time_buckets=13),
+        lambda: LatentAttention(16, 4, BOUNDS),
         lambda layer: attend(layer, QUERY_TIMES, TIMES),
         [3, 16],
     ),
@@ -87,12 +87,12 @@ LAYERS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], list[int]]] = {
         [3, 16],
     ),
     "causal block": (
-        lambda: AttentionBlock(16, 4, dropout=0.1, num_time_buckets=13),
+        lambda: AttentionBlock(16, 4, dropout=0.1, time_bounds=BOUNDS),
         lambda layer: attend(layer, QUERY_TIMES, TIMES).flat_values,
         [3, 16],
     ),
     "time bias": (
-        lambda: TimeBias(4, 13, 86_400),
+        lambda: TimeBias(4, BOUNDS),
         lambda layer: layer(QUERY_TIMES, TIMES.to_tensor()),
         [4, 3, 2, 3],
     ),
@@ -160,7 +160,7 @@ def test_a_query_without_memory_gets_zeros() -> None:
 
 
 def test_a_query_that_nothing_came_before_gets_zeros() -> None:
-    layer = LatentAttention(16, 4, num_time_buckets=13)
+    layer = LatentAttention(16, 4, BOUNDS)
     memory = layer.memorize(vectors([2, 1]))
     times = ragged.like(memory, tf.constant([7, 8, 9], tf.int64))
     found = layer(vectors([2, 1]), memory, tf.constant([[7, 8], [8, 0]], tf.int64), times).numpy()
@@ -170,7 +170,7 @@ def test_a_query_that_nothing_came_before_gets_zeros() -> None:
 
 
 def test_a_bias_for_each_space_and_bucket() -> None:
-    layer = TimeBias(num_spaces=2, num_buckets=3, units_per_day=10)
+    layer = TimeBias(num_spaces=2, time_bounds=[10, 20])
     layer.table.assign([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     found = layer(
         tf.constant([[100]], tf.int64), tf.constant([[99, 90, 80, 0, 100, 101]], tf.int64)

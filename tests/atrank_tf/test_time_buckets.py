@@ -7,13 +7,13 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atrank_tf.time_buckets import time_bucket
+from atrank_tf.time_buckets import day_bounds, fine_bounds, time_bucket
 
 DAY = 86_400
 
 
 def bucket(gap: int, num_buckets: int = 13, units: int = DAY) -> int:
-    return int(time_bucket(tf.constant(gap, tf.int64), num_buckets, units))
+    return int(time_bucket(tf.constant(gap, tf.int64), day_bounds(num_buckets, units)))
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,13 @@ def test_logarithm_of_the_days(days: int) -> None:
     assert bucket(days * DAY) == min(12, 1 + math.floor(math.log2(days)))
 
 
+@pytest.mark.parametrize("units", [1, 1000])
+def test_fine_buckets_begin_at_a_second(units: int) -> None:
+    bounds = fine_bounds(units * DAY)
+    gaps = [0, units - 1, units, 4 * units - 1, 4 * units, 16 * units, DAY * units, 2**55]
+    found = time_bucket(tf.constant(gaps, tf.int64), bounds).numpy().tolist()
+    assert found == [0, 0, 1, 1, 2, 3, 9, 15]
+
+
 def test_shape_is_kept() -> None:
-    assert time_bucket(tf.zeros([2, 3], tf.int64), 4, 10).shape == [2, 3]
+    assert time_bucket(tf.zeros([2, 3], tf.int64), [1, 4]).shape == [2, 3]

@@ -81,6 +81,17 @@ def test_the_same_seed_gives_the_same_weights(
         np.testing.assert_array_equal(one, other)
 
 
+def test_mixed_precision_learns_the_same(finished: Path, data_dir: Path, tmp_path: Path) -> None:
+    train(str(data_dir), str(tmp_path), dataclasses.replace(SETTINGS, precision="mixed_bfloat16"))
+    aucs = [
+        json.loads((run / "state.json").read_text())["best_auc"] for run in (finished, tmp_path)
+    ]
+    assert aucs[1] == pytest.approx(aucs[0], abs=0.02)
+    model = RunDirectory(tmp_path).load_best()
+    assert model.self_attention[0].compute_dtype == "bfloat16"
+    assert model.self_attention[0].inner.kernel.dtype == "float32"
+
+
 def test_more_epochs_go_on_where_the_run_stood(
     finished: Path, data_dir: Path, tmp_path: Path
 ) -> None:
@@ -186,8 +197,10 @@ def test_a_loss_beyond_all_bounds_ends_the_run(data_dir: Path, tmp_path: Path) -
         ({"max_moments": 3}, "max_moments: only for training='moments'; all_positions has"),
         ({"training": "both"}, "training 'both': expected one of all_positions, moments"),
         ({"tables": "x"}, "tables 'x': expected one of adam, adagrad, sgd"),
+        ({"precision": "half"}, "precision 'half': expected one of float32, mixed_bfloat16"),
         ({"rest": "adagrad"}, "rest 'adagrad': expected one of adam, sgd"),
         ({"seed": -1}, "seed is -1: expected 0 to 4294967295"),
+        ({"decay": 1.1}, "decay is 1.1: expected above 0, up to 1"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0: expected a number above 0"),
         ({"clip_norm": float("nan")}, "clip_norm is nan: expected a number above 0"),
         ({"model_settings": {"width": 10}}, r"model 'atrank': width \(10\) must be a multiple"),

@@ -267,9 +267,10 @@ def stretches(data: TimelineData, **options: Any) -> Iterator[dict[str, Any]]:
         yield from rows
 
 
-@pytest.mark.parametrize("size", [5, 1000])
-def test_a_stretch_is_a_part_of_the_timeline_and_its_events_are_targets(
-    data: TimelineData, logs: pd.DataFrame, size: int
+@pytest.mark.parametrize("targets", [("item", "query"), ("query",)])
+@pytest.mark.parametrize("max_history", [1, 6, 1000])
+def test_a_stretch_has_each_target_once_and_half_a_history_for_each(
+    data: TimelineData, logs: pd.DataFrame, max_history: int, targets: tuple[str, ...]
 ) -> None:
     timelines: dict[int, list[Event]] = {}
     for user, mine in logs.groupby("user"):
@@ -277,29 +278,25 @@ def test_a_stretch_is_a_part_of_the_timeline_and_its_events_are_targets(
         timelines[user] = sorted(
             zip(before["time"], before["group"], before["object"], strict=True)
         )
-    covered: dict[int, list[Event]] = {user: [] for user in timelines}
-    targets: dict[int, list[Event]] = {user: [] for user in timelines}
-    omitted = 0
-    for row in stretches(data, max_history=size, seed=1, token_budget=600):
-        timeline, events = timelines[row["user"]], row["events"]
-        assert 0 < len(events) <= size
-        covered[row["user"]] += events
-        times = sorted(t for t, _, _ in events)
-        # Between its first and its last moment it leaves nothing out.
-        assert set(events) >= {e for e in timeline if times[0] < e[0] < times[-1]}
-        expected = {e for e in events if e[0] > times[0] or times[0] == timeline[0][0]}
-        found = [(t, target, o) for (t, target), c in row["candidates"].items() for o, y in c if y]
-        if times[0] == timeline[0][0] and len(found) < len(expected):  # A later part of a tie.
-            expected = {e for e in events if e[0] > times[0]}
-        assert sorted(found) == sorted(expected)
-        targets[row["user"]] += found
-        omitted += len(events) - len(found)
+    data = TimelineData(data.directory)
+    data.schema = dataclasses.replace(data.schema, targets=targets)
+    found: dict[int, list[Event]] = {user: [] for user in timelines}
+    for row in stretches(data, max_history=max_history, seed=1, token_budget=600):
+        mine = [(t, group, o) for (t, group), c in row["candidates"].items() for o, y in c if y]
+        assert 0 < len(mine) <= max(1, max_history // 2)
+        found[row["user"]] += mine
+        for group in data.schema.groups:
+            timeline = [e for e in timelines[row["user"]] if e[1] == group.name]
+            events = sorted(e for e in row["events"] if e[1] == group.name)
+            assert len(events) <= max_history
+            assert set(events) <= set(timeline)
+            for target in mine:
+                past = [e[0] for e in timeline if e[0] < target[0]]
+                visible = [e[0] for e in events if e[0] < target[0]]
+                assert visible == past[len(past) - len(visible) :]
+                assert len(visible) >= min(len(past), max_history - max_history // 2)
     for user, timeline in timelines.items():
-        if covered[user]:
-            assert sorted(covered[user]) == timeline
-    total = sum(len(timeline) for timeline in timelines.values())
-    assert sum(len(found) for found in targets.values()) == total - omitted
-    assert omitted == 0 if size == 1000 else 0 < omitted < total / 2
+        assert sorted(found[user]) == [e for e in timeline if e[1] in targets]
 
 
 def test_all_positions_have_the_negatives_of_their_moments(data: TimelineData) -> None:
@@ -320,7 +317,7 @@ def test_all_positions_have_the_negatives_of_their_moments(data: TimelineData) -
 
 def test_stretches_differ_from_epoch_to_epoch(data: TimelineData) -> None:
     first, second = (
-        {tuple(sorted(row["events"])) for row in stretches(data, max_history=5, epoch=epoch)}
+        {tuple(sorted(row["candidates"])) for row in stretches(data, max_history=10, epoch=epoch)}
         for epoch in (0, 1)
     )
     assert first != second
@@ -383,7 +380,7 @@ def test_labelled_targets_are_the_candidates(tmp_path: Path) -> None:
     prepare(schema, tmp_path / "out", [str(tmp_path / "e.csv")], base_dir=tmp_path)
     data = TimelineData(tmp_path / "out")
     rows = {row["user"]: row for row in stretches(data)}
-    assert rows[1]["events"] == [(10, "item", 5), (20, "item", 6)]  # Before validation.
+    assert rows[1]["events"] == [(10, "item", 5)]
     assert rows[1]["candidates"] == {(15, "item"): [(5, 1.0), (6, 0.0), (7, 0.0)]}
     assert rows[3] == {"user": 3, "events": [], "candidates": {(7, "item"): [(5, 1.0)]}}
     assert set(rows) == {1, 3}

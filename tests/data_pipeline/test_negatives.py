@@ -62,7 +62,7 @@ def test_every_untouched_object_is_drawn_once(touched: list[set[int]], draw: st.
     count = 2 * len(untouched)  # Twice as many as there are: each comes twice.
     found = (
         negatives.sample_untouched(
-            rows_of([sorted(s) for s in touched]),
+            negatives.untouched_bounds(rows_of([sorted(s) for s in touched])),
             pool,
             tf.fill([count], tf.constant(row, tf.int64)),
             tf.range(count, dtype=tf.int64),
