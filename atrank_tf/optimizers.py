@@ -44,7 +44,7 @@ class Adam(Rule):
     """m = b_1 m + (1 - b_1) g, v = b_2 v + (1 - b_2) g^2; change = m' / (sqrt(v') + epsilon).
 
     m' and v' are m / (1 - b_1^step) and v / (1 - b_2^step), epsilon scaled like sqrt(v).
-    It remembers two numbers a weight. Of a table only the rows in use decay ("lazy Adam").
+    It remembers two numbers a weight. Of a table only the rows in use decay.
 
     Reference:
         Kingma & Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.

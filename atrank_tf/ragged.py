@@ -41,7 +41,12 @@ def unpad(padded: tf.Tensor, rows: tf.RaggedTensor) -> tf.Tensor:
 
     @tf.custom_gradient
     def flat(dense: tf.Tensor) -> tuple[tf.Tensor, object]:
-        return _take(dense, places), lambda upstream: pad(like(rows, upstream))
+        shape = tf.shape(dense, rows.row_splits.dtype)
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return like(rows, upstream).to_tensor(shape=shape)
+
+        return _take(dense, places), gradient
 
     return flat(padded)
 

@@ -24,10 +24,10 @@ def day_bounds(num_buckets: int, units_per_day: int) -> list[int]:
 def fine_bounds(units_per_day: int) -> list[int]:
     """Returns the bounds of 16 buckets that also tell apart what happened within a day.
 
-    They are [0, 1) second, [1, 4), [4, 16) ... [4^k, 4^(k+1)); the last begins at 8.5 years.
+    They are [0, 4) seconds, [4, 16) ... [4^k, 4^(k+1)); the last begins at 34 years.
     """
     second = units_per_day // _SECONDS_PER_DAY
-    return [second * 4**k for k in range(_FINE_BUCKETS - 1)]
+    return [second * 4**k for k in range(1, _FINE_BUCKETS)]
 
 
 def time_bucket(gap: tf.Tensor, bounds: Sequence[int]) -> tf.Tensor:

@@ -84,7 +84,7 @@ def _steps(output: Path) -> list[dict[str, Any]]:
 def _pipeline(data_dir: str, output: Path) -> list[dict[str, Any]]:
     return [
         _run("input_pipeline", output / f"pipeline/{form}.json", data_dir=data_dir, form=form)
-        for form in ("all_positions", "faithful")
+        for form in ("all_positions", "faithful", "naive")
     ]
 
 

@@ -47,7 +47,6 @@ class Protocol:
         (feature,) = self._group.features
         objects = self._data.catalog[self._group.name]
         arrays = {
-            "num_users": np.array(self._data.schema.num_users - 1),
             "num_items": np.array(self._group.num_objects - 1),
             "num_trained": np.array(self._group.num_trained),
             "num_feature_values": np.array(objects[f"{feature.name}/rows"].max() + 1),

@@ -1,7 +1,7 @@
 r"""Measures a training step against the vocabulary, the history's length, and the groups.
 
 Each figure comes from made-up batches and a process of its own. A step has 2,000 behaviours,
-each also a target with one negative; ids are uniform, the worst case for caches.
+and as many targets, each with one negative; ids are uniform, the worst case for caches.
 
 Example:
     python -m benchmarks.step_time --vary=vocabulary --value=10000000

@@ -60,7 +60,7 @@ class TimelineData:
         labelled ones are the candidates and nothing is drawn.
 
         With `all_positions` a row has many of a user's targets: those of a stretch of half
-        as many behaviours and targets as `max_history`, with the history of its end. `now`
+        as many behaviours and targets as `max_history`, with histories for all of them. `now`
         is the moment of each candidate. It is for models whose memory serves every moment,
         and hides from each what came later.
 

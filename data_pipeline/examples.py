@@ -43,7 +43,7 @@ def make_batch(
             for name in ("object", "action", "time")
         }
     candidates = {}
-    moments = {}  # Of each candidate, in windows.
+    moments = {}  # Of each candidate, for all positions.
     labels = []
     for i, target in enumerate(schema.targets):
         group = schema.group(target)

@@ -120,7 +120,7 @@ def _moments(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> dict[st
     return {
         "user": key_user(moments),
         "time": key_time(moments),
-        "history": _history(chunk, schema, cut, moments),
+        "history": _history(chunk, schema, cut.max_history, moments),
         "targets": {
             target: _range(keys(chunk[target_features(schema.group(target))[0]]), moments)
             for target in schema.targets
@@ -131,9 +131,10 @@ def _moments(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> dict[st
 def _stretches(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> dict[str, Any]:
     """A row for each stretch of a user's training period that has targets.
 
-    The history is that of the stretch's end. A stretch is half as many behaviours and targets
-    as a history has behaviours of a group, so that also its first target sees the newest half
-    of each group. Where the first stretch ends is random, so that they differ from epoch to epoch.
+    A stretch is at most half as many behaviours and targets as a history has behaviours of a
+    group. Its first target sees at least the newest half of a history and its last one all of
+    it, whatever shares their moments. Where the first stretch ends is random, so that
+    stretches differ from epoch to epoch.
     """
     size = max(1, cut.max_history // 2)
     features = {target: target_features(schema.group(target))[0] for target in schema.targets}
@@ -160,27 +161,39 @@ def _stretches(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> dict[
         number = tf.where(is_train[name], number, _NO_STRETCH)
         stretches[name] = tf.bitwise.left_shift(each.value_rowids(), _STRETCH_BITS) + number
     found = tf.sort(tf.concat([stretches[name] for name in features.values()], axis=0))
-    number = tf.bitwise.bitwise_and(found, _NO_STRETCH)
-    found = tf.boolean_mask(found, tf.logical_and(is_new(found), number != _NO_STRETCH))
-    users = tf.bitwise.right_shift(found, _STRETCH_BITS)
-    number = tf.bitwise.bitwise_and(found, _NO_STRETCH)
-    ends = tf.gather(origins, users) + (number + 1) * size
-    last = tf.gather(moments, tf.minimum(ends, tf.gather(limits, users)) - 1)
+    has_targets = tf.bitwise.bitwise_and(found, _NO_STRETCH) != _NO_STRETCH
+    found = tf.boolean_mask(found, tf.logical_and(is_new(found), has_targets))
+    targets = {target: _range(stretches[name], found) for target, name in features.items()}
+    first, last = tf.fill(tf.shape(found), _NEVER), tf.zeros_like(found)
+    for target, (start, limit) in targets.items():
+        moments = tf.concat([keys(times[features[target]]), [0]], axis=0)
+        is_there = limit > start
+        first = tf.where(is_there, tf.minimum(first, tf.gather(moments, start)), first)
+        last = tf.where(
+            is_there, tf.maximum(last, tf.gather(moments, tf.maximum(limit - 1, 0))), last
+        )
+    half = _history(chunk, schema, cut.max_history - size, first)
+    whole = _history(chunk, schema, cut.max_history, last)
     return {
-        "user": users,
-        "history": _history(chunk, schema, cut, last),
-        "targets": {target: _range(stretches[name], found) for target, name in features.items()},
+        "user": tf.bitwise.right_shift(found, _STRETCH_BITS),
+        "history": {
+            name: (tf.minimum(half[name][0], start), limit)
+            for name, (start, limit) in whole.items()
+        },
+        "targets": targets,
     }
 
 
-def _history(chunk: Chunk, schema: Schema, cut: Cut, moments: tf.Tensor) -> dict[str, Range]:
+def _history(
+    chunk: Chunk, schema: Schema, max_history: int, moments: tf.Tensor
+) -> dict[str, Range]:
     """Where the newest behaviours of each group strictly before each moment stand."""
     history = {}
     for group in schema.groups:
         times = chunk[f"{group.name}/time"]
         limits = tf.searchsorted(keys(times), moments, side="left", out_type=tf.int64)
         starts = tf.gather(times.row_starts(), key_user(moments))
-        history[group.name] = (tf.maximum(starts, limits - cut.max_history), limits)
+        history[group.name] = (tf.maximum(starts, limits - max_history), limits)
     return history
 
 

@@ -30,6 +30,7 @@ def export_model(model_dir: str | Path, export_base: str | Path) -> Path:
         UserError: There is no trained model, or it is one that cannot be exported.
     """
     import keras
+    import tensorflow as tf
 
     from atrank_tf.errors import UserError
     from atrank_tf.run_directory import RunDirectory
@@ -57,7 +58,9 @@ def export_model(model_dir: str | Path, export_base: str | Path) -> Path:
                 [pointwise_specs(model.schema, target)],
             )
         written = Path(directory) / "saved_model"
-        archive.write_out(str(written), verbose=False)
+        # What is served needs no gradients; some of the model's would be traced with it.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        archive.write_out(str(written), options=options, verbose=False)
         (written / "assets.extra").mkdir()
         model.schema.save(written / "assets.extra")
         version = base / str(_last_version(base) + 1)

@@ -227,8 +227,8 @@ class ATRank(Ranker):
                 h, keys_values, moments, memory.get("times"), training=training
             )
             bias = self.biases[target](encoder.objects.embedding_row(objects.flat_values))
-            product = tf.reduce_sum(h.flat_values * e.flat_values, axis=-1)
-            scores = tf.cast(product / math.sqrt(self.width), tf.float32)
+            h_values, e_values = (tf.cast(x.flat_values, tf.float32) for x in (h, e))
+            scores = tf.reduce_sum(h_values * e_values, axis=-1) / math.sqrt(self.width)
             logits[target] = ragged.like(objects, scores + bias[:, 0])
         return logits
 

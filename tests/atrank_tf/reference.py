@@ -45,9 +45,9 @@ class Reference:
         return dense(u, layer.project)
 
     def bucket(self, gap: int) -> int:
-        """[0, 1) day, [1, 2), [2, 4) ...; of the causal form [0, 1) s, [1, 4), [4, 16) ..."""
+        """[0, 1) day, [1, 2), [2, 4) ...; of the causal form [0, 4) s, [4, 16) ..."""
         if self.model.causal:
-            return 0 if gap < 1 else min(1 + math.floor(math.log2(gap) / 2), 15)
+            return min(math.floor(math.log2(gap) / 2), 15)
         days = gap / self.schema.units_per_day
         return 0 if days < 1 else min(1 + math.floor(math.log2(days)), 12)
 

@@ -23,11 +23,11 @@ def variables() -> list[keras.Variable]:
 
 def test_dense_steps_are_adams() -> None:
     mine, other = variables(), variables()
-    lazy, adam = RowSparse(0.1), keras.optimizers.Adam(0.1)
+    optimizer, adam = RowSparse(0.1), keras.optimizers.Adam(0.1)
     random = np.random.default_rng(1)
     for _ in range(5):
         gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in mine]
-        lazy.apply(gradients, mine)
+        optimizer.apply(gradients, mine)
         adam.apply(gradients, other)
     for one, two in zip(mine, other, strict=True):
         np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-5)
@@ -35,32 +35,32 @@ def test_dense_steps_are_adams() -> None:
 
 def test_rows_touched_at_every_step_get_adams_step() -> None:
     (mine, _), (other, _) = variables(), variables()
-    lazy, adam = RowSparse(0.1), keras.optimizers.Adam(0.1)
+    optimizer, adam = RowSparse(0.1), keras.optimizers.Adam(0.1)
     for step in range(4):
         values = np.full([3, 2], 1.0 + step, np.float32)
         values[2] = -0.5
         gradient = sparse([4, 1, 4], values.tolist())  # Row 4 twice: the sum counts.
-        lazy.apply([gradient], [mine])
+        optimizer.apply([gradient], [mine])
         adam.apply([tf.convert_to_tensor(gradient)], [other])
     np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=1e-5)
 
 
 def test_rows_not_touched_stay_as_they_are() -> None:
     (table, _) = variables()
-    lazy = RowSparse(0.1)
-    lazy.apply([sparse([2], [[1.0, 1.0]])], [table])
+    optimizer = RowSparse(0.1)
+    optimizer.apply([sparse([2], [[1.0, 1.0]])], [table])
     before = table.numpy()
-    lazy.apply([sparse([5], [[1.0, -1.0]])], [table])
+    optimizer.apply([sparse([5], [[1.0, -1.0]])], [table])
     np.testing.assert_array_equal(table.numpy()[:5], before[:5])
     assert (table.numpy()[5] != before[5]).all()
 
 
 def test_sgd_is_kerass() -> None:
     mine, other = variables(), variables()
-    lazy, sgd = RowSparse(0.1, rest=SGD()), keras.optimizers.SGD(0.1)
+    optimizer, sgd = RowSparse(0.1, rest=SGD()), keras.optimizers.SGD(0.1)
     gradients = [sparse([4, 4], [[1.0, 2.0], [0.5, 0.0]]), tf.constant([8.0, 0.0, 1.0])]
     for _ in range(2):
-        lazy.apply(gradients, mine)
+        optimizer.apply(gradients, mine)
         sgd.apply([tf.convert_to_tensor(g) for g in gradients], other)
     for one, two in zip(mine, other, strict=True):
         np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-6)
@@ -99,10 +99,12 @@ def test_an_empty_gradient_changes_nothing() -> None:
 
 def test_clipping_sees_the_norm_of_all_gradients_with_repeated_rows_summed() -> None:
     clipped, scaled = variables(), variables()
-    lazy = RowSparse(
+    optimizer = RowSparse(
         0.1, rest=Adam(epsilon=1.0), clip_norm=5.0
     )  # A large epsilon lets sizes matter.
-    lazy.apply([sparse([1, 1], [[2.0, 0.0], [4.0, 0.0]]), tf.constant([8.0, 0.0, 0.0])], clipped)
+    optimizer.apply(
+        [sparse([1, 1], [[2.0, 0.0], [4.0, 0.0]]), tf.constant([8.0, 0.0, 0.0])], clipped
+    )
     plain = RowSparse(0.1, rest=Adam(epsilon=1.0))
     plain.apply([sparse([1], [[3.0, 0.0]]), tf.constant([4.0, 0.0, 0.0])], scaled)
     for one, two in zip(clipped, scaled, strict=True):
@@ -112,14 +114,14 @@ def test_clipping_sees_the_norm_of_all_gradients_with_repeated_rows_summed() -> 
 @pytest.mark.parametrize("rule", [Adam(), RowwiseAdagrad(), SGD()])
 def test_a_step_traces_no_operation_of_the_tables_size(rule: Any) -> None:
     table = EmbeddingTable(5_000, 4)
-    lazy = RowSparse(0.1, tables=rule, clip_norm=5.0)
-    lazy.build(table.trainable_variables)
+    optimizer = RowSparse(0.1, tables=rule, clip_norm=5.0)
+    optimizer.build(table.trainable_variables)
 
     @tf.function
     def step(rows: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.square(table(rows)))
-        lazy.apply(tape.gradient(loss, [table.table.value]), [table.table])
+        optimizer.apply(tape.gradient(loss, [table.table.value]), [table.table])
 
     graph = step.get_concrete_function(tf.TensorSpec([3], tf.int64)).graph
     sizes = [
@@ -151,9 +153,9 @@ def test_state_is_saved_and_serialised(tmp_path: Path) -> None:
 def test_a_schedule_is_followed() -> None:
     (table, _) = variables()
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.1, 0.0])
-    lazy = RowSparse(schedule)
-    lazy.apply([sparse([2], [[1.0, 1.0]])], [table])
+    optimizer = RowSparse(schedule)
+    optimizer.apply([sparse([2], [[1.0, 1.0]])], [table])
     before = table.numpy()
-    lazy.apply([sparse([2], [[1.0, 1.0]])], [table])
+    optimizer.apply([sparse([2], [[1.0, 1.0]])], [table])
     np.testing.assert_array_equal(table.numpy(), before)
-    assert float(lazy.learning_rate) == pytest.approx(0.0)
+    assert float(optimizer.learning_rate) == pytest.approx(0.0)

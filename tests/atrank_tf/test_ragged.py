@@ -1,5 +1,7 @@
 """Ragged helpers against TensorFlow's own, slower ways."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from hypothesis import given, settings
@@ -40,6 +42,30 @@ def test_unpad_undoes_pad(lengths: list[int]) -> None:
     np.testing.assert_array_equal(ragged.unpad(padded, rows), rows.flat_values)
     is_padding = ~tf.sequence_mask(lengths, padded.shape[1]).numpy()
     assert not padded.numpy()[is_padding].any()
+
+
+def test_gradients_of_padding_are_those_of_tensorflows_own_operations() -> None:
+    lengths = [2, 0, 3, 1]
+    weights = tf.random.stateless_normal([4, 5, 3], [1, 2])  # Wider than the longest row.
+
+    def gradients(pad: Any, unpad: Any) -> list[np.ndarray]:
+        values = tf.random.stateless_normal([6, 3], [3, 4])
+        dense = tf.random.stateless_normal([4, 5, 3], [5, 6])
+        with tf.GradientTape() as tape:
+            tape.watch([values, dense])
+            rows = tf.RaggedTensor.from_row_lengths(values, lengths)
+            loss = tf.reduce_sum(pad(rows) * weights[:, :3])
+            loss += tf.reduce_sum(tf.sin(unpad(dense, rows)) * weights[0, :1])
+        return [g.numpy() for g in tape.gradient(loss, [values, dense])]
+
+    mine = gradients(ragged.pad, ragged.unpad)
+    expected = gradients(
+        lambda rows: rows.to_tensor(),
+        lambda dense, rows: tf.RaggedTensor.from_tensor(dense, rows.row_lengths()).flat_values,
+    )
+    for one, other in zip(mine, expected, strict=True):
+        assert other.any()
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_per_value() -> None:

@@ -161,7 +161,10 @@ def test_no_feature_tells_of_the_target_or_later(tmp_path: Path, logs: pd.DataFr
         events.to_parquet(source / "events.parquet")
         prepare(schema, source / "out", [str(source / "events.parquet")], base_dir=source)
         data = TimelineData(source / "out")
-        trained = list(moments(data, "train", seed=1, epoch=0))
+        trained = [
+            *moments(data, "train", seed=1, epoch=0),
+            *stretches(data, seed=1, epoch=0, max_history=10),
+        ]
         first = {  # What each user's first moment after the cut shows of the past.
             m["user"]: m["history"] for m in sorted(moments(data, "test"), key=lambda m: -m["now"])
         }
@@ -267,9 +270,34 @@ def stretches(data: TimelineData, **options: Any) -> Iterator[dict[str, Any]]:
         yield from rows
 
 
+def check_stretches(
+    data: TimelineData, timelines: dict[int, list[Event]], max_history: int
+) -> None:
+    """Each training target comes once, and sees what it should of each group."""
+    found: dict[int, list[Event]] = {user: [] for user in timelines}
+    size = max(1, max_history // 2)
+    for row in stretches(data, max_history=max_history, seed=1, token_budget=600):
+        mine = [(t, group, o) for (t, group), c in row["candidates"].items() for o, y in c if y]
+        assert 0 < len(mine) <= size
+        found[row["user"]] += mine
+        for group in data.schema.groups:
+            timeline = [e for e in timelines[row["user"]] if e[1] == group.name]
+            events = [e for e in row["events"] if e[1] == group.name]
+            assert len(set(events)) == len(events)
+            assert set(events) <= set(timeline)
+            for target in mine:
+                past = [e[0] for e in timeline if e[0] < target[0]]
+                visible = sorted(e[0] for e in events if e[0] < target[0])
+                assert visible == past[len(past) - len(visible) :]
+                wanted = max_history if target[0] == max(mine)[0] else max_history - size
+                assert len(visible) >= min(len(past), wanted)
+    for user, timeline in timelines.items():
+        assert sorted(found[user]) == [e for e in timeline if e[1] in data.schema.targets]
+
+
 @pytest.mark.parametrize("targets", [("item", "query"), ("query",)])
 @pytest.mark.parametrize("max_history", [1, 6, 1000])
-def test_a_stretch_has_each_target_once_and_half_a_history_for_each(
+def test_stretches_have_each_target_once_and_histories_for_all(
     data: TimelineData, logs: pd.DataFrame, max_history: int, targets: tuple[str, ...]
 ) -> None:
     timelines: dict[int, list[Event]] = {}
@@ -280,23 +308,19 @@ def test_a_stretch_has_each_target_once_and_half_a_history_for_each(
         )
     data = TimelineData(data.directory)
     data.schema = dataclasses.replace(data.schema, targets=targets)
-    found: dict[int, list[Event]] = {user: [] for user in timelines}
-    for row in stretches(data, max_history=max_history, seed=1, token_budget=600):
-        mine = [(t, group, o) for (t, group), c in row["candidates"].items() for o, y in c if y]
-        assert 0 < len(mine) <= max(1, max_history // 2)
-        found[row["user"]] += mine
-        for group in data.schema.groups:
-            timeline = [e for e in timelines[row["user"]] if e[1] == group.name]
-            events = sorted(e for e in row["events"] if e[1] == group.name)
-            assert len(events) <= max_history
-            assert set(events) <= set(timeline)
-            for target in mine:
-                past = [e[0] for e in timeline if e[0] < target[0]]
-                visible = [e[0] for e in events if e[0] < target[0]]
-                assert visible == past[len(past) - len(visible) :]
-                assert len(visible) >= min(len(past), max_history - max_history // 2)
-    for user, timeline in timelines.items():
-        assert sorted(found[user]) == [e for e in timeline if e[1] in targets]
+    check_stretches(data, timelines, max_history)
+
+
+def test_stretches_where_many_events_share_a_moment(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    rows = {(1 + i % 2, int(random.integers(30)), int(random.integers(9))) for i in range(300)}
+    logs = pd.DataFrame(sorted(rows), columns=["user", "object", "time"])
+    logs.to_csv(tmp_path / "e.csv", index=False)
+    prepare(Schema((Group("item"),), ("item",)), tmp_path / "out", [str(tmp_path / "e.csv")])
+    timelines = {
+        user: sorted((t, "item", o) for u, o, t in rows if u == user and t < 7) for user in (1, 2)
+    }
+    check_stretches(TimelineData(tmp_path / "out"), timelines, 6)
 
 
 def test_all_positions_have_the_negatives_of_their_moments(data: TimelineData) -> None:
@@ -329,10 +353,16 @@ def test_all_positions_are_for_training_alone(data: TimelineData) -> None:
             data.batches(**options, all_positions=True)
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_batches_are_counted_without_being_made(data: TimelineData, split: str) -> None:
-    made = sum(1 for _ in data.batches(split, token_budget=300))
-    assert abs(data.count_batches(split, token_budget=300) - made) <= (split == "train")
+@pytest.mark.parametrize(
+    ("split", "all_positions"), [("train", False), ("train", True), ("test", False)]
+)
+def test_batches_are_counted_without_being_made(
+    data: TimelineData, split: str, all_positions: bool
+) -> None:
+    cut: dict[str, Any] = {"token_budget": 300, "max_history": 20, "all_positions": all_positions}
+    made = sum(1 for _ in data.batches(split, **cut))
+    assert made > 3
+    assert abs(data.count_batches(split, **cut) - made) <= (1 + all_positions) * (split == "train")
 
 
 def test_max_moments_are_chosen_anew_each_epoch(data: TimelineData) -> None:
