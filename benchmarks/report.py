@@ -199,7 +199,8 @@ def draw(results: dict[str, Any], directory: Path) -> list[Path]:
                     axes.errorbar(x, 1e3 * middle, error, marker=".", capsize=2, label=tables)
             axes.set(xscale="log", xlabel=vary, ylabel="ms a step", ylim=(0, None))
             axes.grid(alpha=0.3)
-        panels[0].legend()
+        if panels[0].get_legend_handles_labels()[0]:
+            panels[0].legend()
         paths.append(directory / "step_time.svg")
         figure.savefig(paths[-1])
     return paths

@@ -60,7 +60,7 @@ class TimeBias(keras.layers.Layer):
         columns = tf.one_hot(bucket, hidden_bucket + 1, axis=0, dtype=self.compute_dtype)
         table = tf.convert_to_tensor(self.table)
         hidden = tf.fill(
-            [self.num_spaces, 1], tf.cast(max(_INVISIBLE, table.dtype.min / 2), table.dtype)
+            [self.num_spaces, 1], tf.cast(max(_INVISIBLE, float(table.dtype.min) / 2), table.dtype)
         )
         biases = tf.tensordot(tf.concat([table, hidden], axis=1), columns, axes=1)
         return tf.ensure_shape(biases, [self.num_spaces, None, None, None])

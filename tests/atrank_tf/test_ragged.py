@@ -56,7 +56,7 @@ def test_gradients_of_padding_are_those_of_tensorflows_own_operations() -> None:
             rows = tf.RaggedTensor.from_row_lengths(values, lengths)
             loss = tf.reduce_sum(pad(rows) * weights[:, :3])
             loss += tf.reduce_sum(tf.sin(unpad(dense, rows)) * weights[0, :1])
-        return [g.numpy() for g in tape.gradient(loss, [values, dense])]
+        return [tf.convert_to_tensor(g).numpy() for g in tape.gradient(loss, [values, dense])]
 
     mine = gradients(ragged.pad, ragged.unpad)
     expected = gradients(
