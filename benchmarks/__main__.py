@@ -96,7 +96,9 @@ def _rivals(data_dir: str, output: Path, seconds: float) -> list[dict[str, Any]]
     for name in rivals.RIVALS:
         directory = output / f"rivals/{name}"
         envs = output / "environments"
-        result = rivals.run(name, path, directory, seconds / 3, envs_dir=envs)
+        result = rivals.run(
+            name, path, directory, seconds / 3, envs_dir=envs, flags=["--evaluations=5"]
+        )
         with np.load(directory / "scores.npz") as scores:
             for number, point in enumerate(result["curve"], start=1):
                 for split in ("validation", "test"):

@@ -198,6 +198,9 @@ def draw(results: dict[str, Any], directory: Path) -> list[Path]:
                     error = 1e3 * np.array([low, high])
                     axes.errorbar(x, 1e3 * middle, error, marker=".", capsize=2, label=tables)
             axes.set(xscale="log", xlabel=vary, ylabel="ms a step", ylim=(0, None))
+            values = sorted({r["value"] for r in results["steps"] if r["vary"] == vary})
+            axes.set_xticks(values, [f"{value:,}" for value in values])
+            axes.minorticks_off()
             axes.grid(alpha=0.3)
         if panels[0].get_legend_handles_labels()[0]:
             panels[0].legend()
