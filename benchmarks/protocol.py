@@ -24,15 +24,13 @@ class Protocol:
     def __init__(self, data: TimelineData, max_history: int) -> None:
         self._data = data
         self._group = group = data.schema.groups[0]
-        if (
-            len(data.schema.groups) > 1
-            or group.num_oov != 1
-            or [feature.multivalued for feature in group.features] != [True]
-        ):
+        multivalued = [feature.name for feature in group.features if feature.multivalued]
+        if len(data.schema.groups) > 1 or group.num_oov != 1 or not multivalued:
             raise UserError(
-                f"{data.directory}: expected one group, one row for unknown objects, and one "
-                "feature, multi-valued"
+                f"{data.directory}: expected one group, one row for unknown objects, and a "
+                "feature with several values"
             )
+        self._feature = multivalued[0]
         self._max_history = max_history
         self._labels: dict[str, np.ndarray] = {}
         self._users: dict[str, np.ndarray] = {}
@@ -42,16 +40,15 @@ class Protocol:
         """Writes the arrays, as `rivals.harness.Protocol` reads them.
 
         Users are their rows. Items are their object rows, of which row 0, the unknown
-        object, is padding.
+        object, is padding. Of the objects' features it holds the first with several values.
         """
-        (feature,) = self._group.features
         objects = self._data.catalog[self._group.name]
         arrays = {
             "num_items": np.array(self._group.num_objects - 1),
             "num_trained": np.array(self._group.num_trained),
-            "num_feature_values": np.array(objects[f"{feature.name}/rows"].max() + 1),
-            "item_feature_rows": objects[f"{feature.name}/rows"] + 1,
-            "item_feature_splits": objects[f"{feature.name}/splits"],
+            "num_feature_values": np.array(objects[f"{self._feature}/rows"].max() + 1),
+            "item_feature_rows": objects[f"{self._feature}/rows"] + 1,
+            "item_feature_splits": objects[f"{self._feature}/splits"],
         }
         arrays |= self._training_events()
         for split in ("validation", "test"):
