@@ -1,6 +1,7 @@
 """`TimelineData`: prepared data, and the tf.data pipelines that read it."""
 
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,6 +14,9 @@ from data_pipeline.manifest import Manifest
 from data_pipeline.rows import Cut, find_rows, num_batches
 
 SPLITS = ("train", "validation", "test")
+
+_MAX_HISTORY = 100
+_TOKEN_BUDGET = 3072
 
 # Users whose timelines are cut into batches together: enough to fill batches of like
 # length, few enough to hold in memory with histories of tens of thousands of events.
@@ -45,8 +49,8 @@ class TimelineData:
         self,
         split: str,
         num_negatives: int | None = None,
-        max_history: int = 100,
-        token_budget: int = 3072,
+        max_history: int = _MAX_HISTORY,
+        token_budget: int = _TOKEN_BUDGET,
         max_moments: int | None = None,
         all_positions: bool = False,
         seed: int = 0,
@@ -100,20 +104,16 @@ class TimelineData:
 
         return seeds.flat_map(epoch_batches).prefetch(4)
 
-    def count_batches(
-        self,
-        split: str,
-        num_negatives: int | None = None,
-        max_history: int = 100,
-        token_budget: int = 3072,
-        max_moments: int | None = None,
-        all_positions: bool = False,
-    ) -> int:
+    def count_batches(self, split: str, **options: Any) -> int:
         """Returns how many batches `batches` gives, without making them.
 
         That is for some epoch: in training each is divided anew, hardly differently.
+
+        Args:
+            split: As for `batches`.
+            **options: Those of `batches`, `seed` and `epoch` left out.
         """
-        cut = self._cut(split, num_negatives, max_history, token_budget, max_moments, all_positions)
+        cut = self._cut(split, **options)
         chunks = self._chunks(cut, tf.zeros([2], tf.int64))
         counts = chunks.map(lambda _, chunk: num_batches(chunk))
         return int(counts.reduce(tf.constant(0, tf.int64), tf.add))
@@ -121,11 +121,11 @@ class TimelineData:
     def _cut(
         self,
         split: str,
-        num_negatives: int | None,
-        max_history: int,
-        token_budget: int,
-        max_moments: int | None,
-        all_positions: bool,
+        num_negatives: int | None = None,
+        max_history: int = _MAX_HISTORY,
+        token_budget: int = _TOKEN_BUDGET,
+        max_moments: int | None = None,
+        all_positions: bool = False,
     ) -> Cut:
         if split not in SPLITS:
             raise UserError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
