@@ -25,7 +25,7 @@ quickstart: $(READY) $(DATA)/manifest.json  ## Trains, exports, asks and evaluat
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/popularity --model=popularity
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/bpr --model=bpr \
 	  --epochs=2 --max_history=1
-	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=2
+	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=3
 	$(PYTHON) -m export.export_model --model_dir=$(RUN) --export_base=$(SERVING)
 	$(PYTHON) -m export.verify --model_dir=$(RUN) --saved_model=$(LATEST)
 	$(PYTHON) -m export.score --saved_model=$(LATEST) --requests=examples/completejourney.jsonl

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-_SECONDS_PER_DAY = 86_400
+from atrank_tf.schema import SECONDS_PER_DAY
+
 _FINE_BUCKETS = 16
 
 
@@ -26,7 +27,7 @@ def fine_bounds(units_per_day: int) -> list[int]:
 
     They are [0, 4) seconds, [4, 16) ... [4^k, 4^(k+1)); the last begins at 34 years.
     """
-    second = units_per_day // _SECONDS_PER_DAY
+    second = units_per_day // SECONDS_PER_DAY
     return [second * 4**k for k in range(1, _FINE_BUCKETS)]
 
 

@@ -9,6 +9,16 @@ Example:
 from absl import flags
 
 from atrank_tf import cli
+from atrank_tf.errors import UserError
+from atrank_tf.training import (
+    MODELS,
+    PRECISIONS,
+    REST_RULES,
+    TABLE_RULES,
+    TRAININGS,
+    Settings,
+    train,
+)
 
 FLAGS = flags.FLAGS
 
@@ -28,9 +38,6 @@ _MODEL_FLAGS = {
 
 
 def _main() -> None:
-    from atrank_tf.errors import UserError
-    from atrank_tf.training import Settings, train
-
     given = {name for names in _MODEL_FLAGS.values() for name in names if FLAGS[name].present}
     for name in sorted(given):
         if name not in _MODEL_FLAGS[FLAGS.model]:
@@ -68,47 +75,57 @@ def main() -> None:
     flags.DEFINE_string(
         "model_dir", None, "Run directory: checkpoints, curves, metrics.", required=True
     )
-    flags.DEFINE_enum("model", "atrank", list(_MODEL_FLAGS), "Which model.")
+    flags.DEFINE_enum("model", Settings.model, list(MODELS), "Which model.")
     flags.DEFINE_enum(
         "training",
-        "all_positions",
-        ["all_positions", "moments"],
+        Settings.training,
+        list(TRAININGS),
         "all_positions: one encoding of a stretch of a timeline trains all its targets (atrank in "
         "its causal form). moments: a history is encoded for each moment (the paper's form).",
     )
-    flags.DEFINE_integer("epochs", 16, "Epochs at most.")
+    flags.DEFINE_integer("epochs", Settings.epochs, "Epochs at most.")
     flags.DEFINE_integer(
-        "patience", 4, "Stop after so many epochs without a better validation AUC."
+        "patience", Settings.patience, "Stop after so many epochs without a better validation AUC."
     )
-    flags.DEFINE_float("learning_rate", 0.003, "Learning rate at the start.")
+    flags.DEFINE_float("learning_rate", Settings.learning_rate, "Learning rate at the start.")
     flags.DEFINE_float(
-        "decay", 0.9, "What the learning rate is multiplied with in each epoch; 1 to let it stay."
+        "decay",
+        Settings.decay,
+        "What the learning rate is multiplied with in each epoch; 1 to let it stay.",
     )
     flags.DEFINE_enum(
         "tables",
-        "adam",
-        ["adam", "adagrad", "sgd"],
+        Settings.tables,
+        list(TABLE_RULES),
         "How embedding tables are updated: adam keeps two numbers a weight, adagrad one a row.",
     )
-    flags.DEFINE_enum("rest", "adam", ["adam", "sgd"], "How all other weights are updated.")
-    flags.DEFINE_float("clip_norm", 5.0, "Bound on the global norm of the gradients.")
-    flags.DEFINE_integer("token_budget", 3072, "Behaviours and candidates in a batch, about.")
-    flags.DEFINE_integer("max_history", 100, "Newest behaviours of each group that are read.")
+    flags.DEFINE_enum("rest", Settings.rest, list(REST_RULES), "How all other weights are updated.")
+    flags.DEFINE_float(
+        "clip_norm", Settings.clip_norm, "Bound on the global norm of the gradients."
+    )
+    flags.DEFINE_integer(
+        "token_budget", Settings.token_budget, "Behaviours and candidates in a batch, about."
+    )
+    flags.DEFINE_integer(
+        "max_history", Settings.max_history, "Newest behaviours of each group that are read."
+    )
     flags.DEFINE_integer(
         "max_moments",
-        0,
+        Settings.max_moments,
         "Moments of each user in an epoch, chosen at random; 0 for all. For --training=moments.",
     )
-    flags.DEFINE_integer("num_negatives", 1, "Negatives sampled for each positive.")
+    flags.DEFINE_integer(
+        "num_negatives", Settings.num_negatives, "Negatives sampled for each positive."
+    )
     flags.DEFINE_enum(
         "precision",
-        "float32",
-        ["float32", "mixed_bfloat16"],
+        Settings.precision,
+        list(PRECISIONS),
         "mixed_bfloat16 computes in bfloat16 and keeps weights in float32; for accelerators.",
     )
-    flags.DEFINE_integer("seed", 1, "Of initial weights, dropout, order and negatives.")
-    flags.DEFINE_integer("width", 128, "Overall width of atrank; factors of bpr (64 there).")
-    flags.DEFINE_integer("num_spaces", 8, "Latent semantic spaces of atrank.")
+    flags.DEFINE_integer("seed", Settings.seed, "Of initial weights, dropout, order and negatives.")
+    flags.DEFINE_integer("width", 64, "Overall width of atrank; factors of bpr.")
+    flags.DEFINE_integer("num_spaces", 4, "Latent semantic spaces of atrank.")
     flags.DEFINE_integer("num_blocks", 1, "Self-attention blocks of atrank.")
     flags.DEFINE_integer("embedding_width", 64, "Width of an object id's embedding in atrank.")
     flags.DEFINE_integer("feature_width", 16, "Width of a side feature's embedding in atrank.")

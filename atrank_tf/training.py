@@ -64,7 +64,7 @@ class Settings:
     training: str = "all_positions"
     epochs: int = 16
     patience: int = 4
-    learning_rate: float = 0.003
+    learning_rate: float = 0.004
     decay: float = 0.9
     tables: str = "adam"
     rest: str = "adam"

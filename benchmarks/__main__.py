@@ -24,7 +24,7 @@ from data_pipeline import TimelineData
 
 FLAGS = flags.FLAGS
 
-STAGES = ("forms", "steps", "pipeline", "rivals")
+STAGES = ("forms", "profile", "steps", "pipeline", "rivals")
 
 # Form, newest behaviours of a history (0 for all), share of the time, evaluations, seeds.
 FORMS = (
@@ -32,7 +32,7 @@ FORMS = (
     ("faithful", 100, 0.4, 10, (1,)),
     ("naive", 100, 1.0, 10, (1,)),
     ("faithful", 0, 0.1, 1, (1,)),
-    ("naive", 0, 0.1, 1, (1,)),
+    ("naive", 0, 1.0, 8, (1,)),
 )
 STEPS = {
     "vocabulary": (10_000, 1_000_000, 10_000_000),
@@ -71,6 +71,11 @@ def _forms(data_dir: str, output: Path, seconds: float) -> list[dict[str, Any]]:
     return results
 
 
+def _profile(data_dir: str, output: Path) -> dict[str, Any]:
+    envs = output / "environments"
+    return _run("profile_step", output / "profile/step.json", data_dir=data_dir, envs_dir=envs)
+
+
 def _steps(output: Path) -> list[dict[str, Any]]:
     results = []
     for vary, values in STEPS.items():
@@ -97,7 +102,7 @@ def _rivals(data_dir: str, output: Path, seconds: float) -> list[dict[str, Any]]
         directory = output / f"rivals/{name}"
         envs = output / "environments"
         result = rivals.run(
-            name, path, directory, seconds / 3, envs_dir=envs, flags=["--evaluations=5"]
+            name, path, directory, seconds / 3, envs_dir=envs, flags=["--evaluations=4"]
         )
         with np.load(directory / "scores.npz") as scores:
             for number, point in enumerate(result["curve"], start=1):
@@ -114,6 +119,7 @@ def _main() -> None:
     output = Path(FLAGS.output_dir)
     runs = {
         "forms": lambda: _forms(FLAGS.data_dir, output, FLAGS.seconds),
+        "profile": lambda: _profile(FLAGS.data_dir, output),
         "steps": lambda: _steps(output),
         "pipeline": lambda: _pipeline(FLAGS.data_dir, output),
         "rivals": lambda: _rivals(FLAGS.data_dir, output, FLAGS.seconds),

@@ -73,9 +73,9 @@ class Form:
 FORMS = {
     form.name: form
     for form in (
-        Form("naive", 0.001),
-        Form("faithful", 0.001),
-        Form("all_positions", 0.003, causal=True, token_budget=3072),
+        Form("naive", 0.0005),
+        Form("faithful", 0.002),
+        Form("all_positions", 0.004, causal=True, token_budget=3072),
     )
 }
 
@@ -98,6 +98,7 @@ class _Clock(keras.callbacks.Callback):
         self.seconds = 0.0
         self.targets = 0.0
         self.first_step = 0.0
+        self.scoring_seconds = 0.0
         self._data = data
         self._max_history = max_history
         self._budget = seconds
@@ -128,7 +129,9 @@ class _Clock(keras.callbacks.Callback):
             if split not in self._scorings:
                 batches = self._data.batches(split, max_history=self._max_history)
                 self._scorings[split] = Scoring(self.model, batches)
+            start = time.monotonic()
             point[f"{split}_auc"] = mean_auc(self._scorings[split])
+            self.scoring_seconds = time.monotonic() - start
         self.curve.append(point)
         print(" ".join(f"{name} {value:.5g}" for name, value in point.items()), flush=True)
 
@@ -176,6 +179,7 @@ def measure(
         "max_history": max_history,
         "seed": seed,
         "seconds_to_first_step": clock.first_step,
+        "scoring_seconds": clock.scoring_seconds,
         "targets_per_second": rate,
         "useful_token_share": useful,
         "flops": rate * target_flops,

@@ -11,8 +11,15 @@ Result = dict[str, Any]
 
 def text(results: dict[str, Any]) -> str:
     """Returns the tables, in Markdown."""
-    parts = {"forms": _forms, "steps": _steps, "pipeline": _pipeline, "rivals": _rivals}
-    return "\n\n".join(make(results) for name, make in parts.items() if name in results)
+    makers = {
+        "forms": (_forms, _sooner),
+        "profile": (_fixed, _profile),
+        "steps": (_steps,),
+        "pipeline": (_pipeline,),
+        "rivals": (_rivals,),
+    }
+    tables = [make(results) for name in makers if name in results for make in makers[name]]
+    return "\n\n".join(tables)
 
 
 def seconds_to(curve: list[Result], auc: float) -> float | None:
@@ -52,14 +59,14 @@ def _forms(results: dict[str, Any]) -> str:
         rows.append(
             [
                 r["form"],
-                r["max_history"] if r["max_history"] < 10**6 else "all",
+                _history(r),
                 r["seed"],
                 f"{r['targets_per_second']:,.0f}",
                 f"{r['targets_per_second'] / rival['targets_per_second']:.1f}",
                 f"{r['useful_token_share']:.0%}",
                 f"{r['flops'] / 1e9:.0f} of {peak / 1e9:.0f} ({r['flops'] / peak:.0%})",
                 f"{r['seconds_to_first_step']:.1f} s",
-                *_compared(r, rival),
+                f"{r['scoring_seconds']:.1f} s",
                 f"{top['validation_auc']:.4f} / {top['test_auc']:.4f}, {top['seconds']:.0f} s",
                 f"{r['peak_memory_bytes'] / 2**30:.2f} GiB",
             ]
@@ -74,8 +81,7 @@ def _forms(results: dict[str, Any]) -> str:
             "useful tokens",
             "GFLOP/s of a matrix product's",
             "first step",
-            "to naive's best AUC",
-            "times sooner",
+            "scoring the test users",
             "best AUC: validation / test, at",
             "peak memory, scoring included",
         ],
@@ -83,12 +89,86 @@ def _forms(results: dict[str, Any]) -> str:
     )
 
 
-def _compared(form: Result, naive: Result) -> tuple[str, str]:
-    """When a form reached the naive form's best AUC, and how many times sooner."""
-    reached = seconds_to(form["curve"], best(naive["curve"])["validation_auc"])
-    if form is naive or len(naive["curve"]) == 1 or reached is None:
-        return "-", "-"
-    return f"{reached:.1f} s", f"{seconds_to_best(naive['curve']) / reached:.0f}"
+def _history(form: Result) -> str:
+    return str(form["max_history"]) if form["max_history"] < 10**6 else "all"
+
+
+def _sooner(results: dict[str, Any]) -> str:
+    """When each form reached the best AUC of each naive one, and how many times sooner."""
+    rows = []
+    for naive in (r for r in results["forms"] if r["form"] == "naive"):
+        top, naive_seconds = best(naive["curve"]), seconds_to_best(naive["curve"])
+        for r in results["forms"]:
+            reached = seconds_to(r["curve"], top["validation_auc"])
+            if r["form"] == "naive" or len(r["curve"]) == 1:
+                continue
+            rows.append(
+                [
+                    _history(naive),
+                    f"{top['validation_auc']:.4f}, {naive_seconds:.0f} s",
+                    f"{r['form']}, {_history(r)}",
+                    r["seed"],
+                    "not reached" if reached is None else f"{reached:.1f} s",
+                    "-" if reached is None else f"{naive_seconds / reached:.0f}",
+                ]
+            )
+    return _table(
+        [
+            "naive's history",
+            "its best validation AUC, after",
+            "form, history",
+            "seed",
+            "reached it after",
+            "times sooner",
+        ],
+        rows,
+    )
+
+
+def _fixed(results: dict[str, Any]) -> str:
+    profile = results["profile"]
+    rows = [
+        [
+            f"{size['token_budget']:,}",
+            f"{size['targets']:.0f}",
+            f"{1e3 * size['seconds']:.1f} ms",
+            f"{profile['fixed_seconds'] / size['seconds']:.0%}",
+        ]
+        for size in profile["sizes"]
+    ]
+    fit = (
+        f"A step takes {1e3 * profile['fixed_seconds']:.1f} ms, whatever its size, "
+        f"and {1e6 * profile['seconds_a_target']:.0f} microseconds a target."
+    )
+    head = ["token budget", "targets", "step", "of which the same for any size"]
+    return f"{_table(head, rows)}\n\n{fit}"
+
+
+def _profile(results: dict[str, Any]) -> str:
+    tables = []
+    for head, shares in (
+        ("part of a step", results["profile"]["parts"]),
+        ("kind of operation", results["profile"]["kinds"]),
+    ):
+        total = sum(share["milliseconds"] for share in shares)
+        shown = shares[:12]
+        rest = {
+            "name": "all others",
+            "milliseconds": total - sum(share["milliseconds"] for share in shown),
+            "operations": sum(share["operations"] for share in shares[12:]),
+        }
+        rows = [
+            [
+                share["name"],
+                f"{share['operations']:.0f}",
+                f"{share['milliseconds']:.2f} ms",
+                f"{share['milliseconds'] / total:.0%}",
+            ]
+            for share in (*shown, rest)
+            if share["operations"]
+        ]
+        tables.append(_table([head, "operations", "time of all threads", "share"], rows))
+    return "\n\n".join(tables)
 
 
 def _steps(results: dict[str, Any]) -> str:

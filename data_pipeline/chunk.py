@@ -9,7 +9,6 @@ from typing import Any
 import tensorflow as tf
 
 from atrank_tf.schema import Group, Schema
-from data_pipeline import negatives
 
 Chunk = dict[str, Any]
 
@@ -81,18 +80,3 @@ def in_split(chunk: Chunk, times: tf.RaggedTensor, split: str) -> tf.Tensor:
 def pool(group: Group, split: str) -> int:
     """Training draws from what training saw; evaluation from all that was ever logged."""
     return group.num_trained if split == "train" else group.num_logged
-
-
-def touched(chunk: Chunk, group: Group, split: str) -> tf.RaggedTensor:
-    """The distinct objects of the pool that negatives must keep clear of, by user.
-
-    Training knows what was touched in the training period alone: to hide held-out objects
-    from its negatives would tell the model which they are.
-    """
-    objects = chunk[f"{group.name}/object"]
-    known = objects.flat_values - group.num_oov
-    keep = tf.logical_and(known >= 0, known < pool(group, split))
-    if split == "train":
-        keep = tf.logical_and(keep, in_split(chunk, chunk[f"{group.name}/time"], "train"))
-    mask = objects.with_flat_values(keep)
-    return negatives.distinct_objects(tf.ragged.boolean_mask(objects.with_flat_values(known), mask))

@@ -9,7 +9,7 @@ from atrank_tf.errors import UserError
 from atrank_tf.schema import Schema
 from data_pipeline.catalog import load_catalog
 from data_pipeline.chunk import Chunk, parse_timelines
-from data_pipeline.examples import make_batch
+from data_pipeline.examples import make_batch, prepare_negatives
 from data_pipeline.manifest import Manifest
 from data_pipeline.rows import Cut, find_rows, num_batches
 
@@ -171,12 +171,13 @@ class TimelineData:
         self, cut: Cut, seed: tf.Tensor, number: tf.Tensor, chunk: Chunk
     ) -> tf.data.Dataset:
         """The batches of one chunk."""
+        prepared = prepare_negatives(chunk, self.schema, cut.split)
         indices = tf.range(num_batches(chunk))
         if cut.split == "train":
             order = _chunk_seed(seed, number) + 2
             indices = tf.random.experimental.stateless_shuffle(indices, order)
         return tf.data.Dataset.from_tensor_slices(indices).map(
-            lambda index: make_batch(chunk, index, self.schema, cut, seed),
+            lambda index: make_batch(prepared, index, self.schema, cut, seed),
             num_parallel_calls=2,
             deterministic=True,
         )

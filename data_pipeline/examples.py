@@ -9,8 +9,25 @@ import tensorflow as tf
 
 from atrank_tf.schema import Group, Schema
 from data_pipeline import negatives
-from data_pipeline.chunk import Chunk, pool, target_features
+from data_pipeline.chunk import Chunk, in_split, place_in_moment, pool, target_features
 from data_pipeline.rows import Cut
+
+
+def prepare_negatives(chunk: Chunk, schema: Schema, split: str) -> Chunk:
+    """Adds to a chunk what its batches share in drawing negatives.
+
+    Returns:
+        The chunk and, for each target group whose negatives are sampled, `GROUP/untouched`,
+        what `negatives.untouched_bounds` returned, and `GROUP/place`, each event's place
+        among those of its moment.
+    """
+    prepared = dict(chunk)
+    for target in schema.targets:
+        if not schema.group(target).impressions:
+            touched = _touched(chunk, schema.group(target), split)
+            prepared[f"{target}/untouched"] = negatives.untouched_bounds(touched)
+            prepared[f"{target}/place"] = place_in_moment(chunk[f"{target}/time"])
+    return prepared
 
 
 def make_batch(
@@ -19,7 +36,7 @@ def make_batch(
     """Makes one batch of examples from a chunk.
 
     Args:
-        chunk: What `find_rows` returned.
+        chunk: What `find_rows` returned, with what `prepare_negatives` adds.
         index: Which batch.
         schema: The schema.
         cut: How to cut.
@@ -70,6 +87,21 @@ def make_batch(
         "candidates": candidates,
     }
     return inputs, tf.concat(labels, axis=0)
+
+
+def _touched(chunk: Chunk, group: Group, split: str) -> tf.RaggedTensor:
+    """The distinct objects of the pool that negatives must keep clear of, by user.
+
+    Training knows what was touched in the training period alone: to hide held-out objects
+    from its negatives would tell the model which they are.
+    """
+    objects = chunk[f"{group.name}/object"]
+    known = objects.flat_values - group.num_oov
+    keep = tf.logical_and(known >= 0, known < pool(group, split))
+    if split == "train":
+        keep = tf.logical_and(keep, in_split(chunk, chunk[f"{group.name}/time"], "train"))
+    mask = objects.with_flat_values(keep)
+    return negatives.distinct_objects(tf.ragged.boolean_mask(objects.with_flat_values(known), mask))
 
 
 def _gather(chunk: Chunk, feature: str, places: tf.RaggedTensor) -> tf.RaggedTensor:

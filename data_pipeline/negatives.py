@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from data_pipeline.chunk import is_new
+
 # Room for an object row in a key that also holds a user's place in the chunk.
 _OBJECT_BITS = 40
 
@@ -10,8 +12,7 @@ def distinct_objects(objects: tf.RaggedTensor) -> tf.RaggedTensor:
     """Returns each row's distinct values, sorted: int64 [rows, (values)] to the same."""
     keys = tf.bitwise.left_shift(objects.value_rowids(), _OBJECT_BITS) + objects.flat_values
     keys = tf.sort(keys)
-    is_new = tf.concat([tf.ones_like(keys[:1], tf.bool), keys[1:] != keys[:-1]], axis=0)
-    keys = tf.boolean_mask(keys, is_new)
+    keys = tf.boolean_mask(keys, is_new(keys))
     return tf.RaggedTensor.from_value_rowids(
         tf.bitwise.bitwise_and(keys, (1 << _OBJECT_BITS) - 1),
         tf.bitwise.right_shift(keys, _OBJECT_BITS),

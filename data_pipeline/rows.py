@@ -11,7 +11,6 @@ from typing import Any
 import tensorflow as tf
 
 from atrank_tf.schema import Schema
-from data_pipeline import negatives
 from data_pipeline.chunk import (
     Chunk,
     in_split,
@@ -19,9 +18,7 @@ from data_pipeline.chunk import (
     key_time,
     key_user,
     keys,
-    place_in_moment,
     target_features,
-    touched,
 )
 
 # Room for the number of a stretch in a key that also holds a user's place in the chunk.
@@ -68,10 +65,7 @@ def find_rows(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> Chunk:
     Returns:
         The chunk with `rows`: `batch` (ascending), the `user`'s place in the chunk, for
         each group of `history` and each target group of `targets` where the row's range
-        starts and ends in the flat features, and of moments the `time`: int64 [rows];
-        and, for each target group whose negatives are sampled, `GROUP/untouched`, what
-        `negatives.untouched_bounds` returned, and `GROUP/place`, each event's place among
-        those of its moment.
+        starts and ends in the flat features, and of moments the `time`: int64 [rows].
     """
     find = _stretches if cut.all_positions else _moments
     rows = find(chunk, schema, cut, seed)
@@ -86,13 +80,7 @@ def find_rows(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> Chunk:
     sizes = tf.gather(tf.maximum(lengths + counts, cut.token_budget // 512), order)
     filled = tf.cumsum(sizes) // cut.token_budget
     rows = tf.nest.map_structure(lambda column: tf.gather(column, order), rows)
-    chunk = chunk | {"rows": rows | {"batch": tf.cumsum(tf.cast(is_new(filled), tf.int64)) - 1}}
-    for target in schema.targets:
-        if not schema.group(target).impressions:
-            distinct = touched(chunk, schema.group(target), cut.split)
-            chunk[f"{target}/untouched"] = negatives.untouched_bounds(distinct)
-            chunk[f"{target}/place"] = place_in_moment(chunk[f"{target}/time"])
-    return chunk
+    return chunk | {"rows": rows | {"batch": tf.cumsum(tf.cast(is_new(filled), tf.int64)) - 1}}
 
 
 def num_batches(chunk: Chunk) -> tf.Tensor:

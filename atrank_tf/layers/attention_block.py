@@ -37,8 +37,8 @@ class AttentionBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        width: int = 128,
-        num_spaces: int = 8,
+        width: int = 64,
+        num_spaces: int = 4,
         dropout: float = 0.0,
         time_bounds: Sequence[int] = (),
         **kwargs: Any,

@@ -40,8 +40,8 @@ class LatentAttention(keras.layers.Layer):
 
     def __init__(
         self,
-        width: int = 128,
-        num_spaces: int = 8,
+        width: int = 64,
+        num_spaces: int = 4,
         time_bounds: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:

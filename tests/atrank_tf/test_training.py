@@ -85,7 +85,7 @@ def test_the_learning_rate_falls_in_each_epoch(data_dir: Path, tmp_path: Path) -
     # Batches enough that one more or less in an epoch matters little.
     train(str(data_dir), str(tmp_path), dataclasses.replace(SETTINGS, decay=0.5, token_budget=100))
     optimizer = RunDirectory(tmp_path).load_last().optimizer
-    assert float(optimizer.learning_rate) == pytest.approx(0.003 * 0.5**2, rel=0.2)
+    assert float(optimizer.learning_rate) == pytest.approx(Settings.learning_rate * 0.5**2, rel=0.2)
 
 
 def test_mixed_precision_learns_the_same(finished: Path, data_dir: Path, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_nothing_trained(tmp_path: Path) -> None:
         (("--data_dir={data}", "--model_dir=e.txt"), "error: e.txt/checkpoints: Not a directory"),
         (
             ("--data_dir={data}", "--model_dir=run", "--width=10"),
-            "error: model 'atrank': width (10) must be a multiple of num_spaces (8)",
+            "error: model 'atrank': width (10) must be a multiple of num_spaces (4)",
         ),
     ],
 )

@@ -130,6 +130,7 @@ def test_report(tmp_path: Path) -> None:
             "flops": 2e9,
             "matmul_peak_flops": {"2048": 8e9},
             "seconds_to_first_step": 3.0,
+            "scoring_seconds": 2.0,
             "peak_memory_bytes": 2**30,
             "curve": [{"seconds": s, "validation_auc": a, "test_auc": a - 0.01} for s, a in curve],
         }
@@ -142,17 +143,36 @@ def test_report(tmp_path: Path) -> None:
         "forms": [
             form("all_positions", 1, (2, 0.7), (5, 0.86), (9, 0.9)),
             form("all_positions", 2, (2, 0.85), (5, 0.8)),
+            form("faithful", 1, (2, 0.75), (5, 0.8)),
             form("naive", 1, (50, 0.7), (100, 0.85)),
         ],
+        "profile": {
+            "sizes": [{"token_budget": 3072, "targets": 800.0, "seconds": 0.03}],
+            "fixed_seconds": 0.01,
+            "seconds_a_target": 25e-6,
+            "parts": [
+                {"name": "attention", "milliseconds": 7.0, "operations": 10.0},
+                {"name": "optimiser", "milliseconds": 3.0, "operations": 40.0},
+            ],
+            "kinds": [
+                {"name": "MatMul", "milliseconds": 7.0, "operations": 10.0},
+                {"name": "Mul", "milliseconds": 3.0, "operations": 40.0},
+            ],
+        },
         "steps": [step, {**step, "value": 2, "median_seconds": 0.015}],
         "pipeline": [{"training": "faithful", "pipeline": 5e4, "trained": 2e3, "ratio": 25.0}],
         "rivals": [rival],
     }
     text = report.text(json.loads(json.dumps(results)))
     head = "| all_positions | 100 | 1 | 9,000 | 9.0 | 50% | 2 of 8 (25%) | 3.0 s |"
-    assert f"{head} 5.0 s | 20 |" in text
-    assert "| naive | 100 | 1 | 1,000 | 1.0 | 50% | 2 of 8 (25%) | 3.0 s | - | - |" in text
-    assert "| 0.9000 / 0.8900, 9 s |" in text
+    assert f"{head} 2.0 s | 0.9000 / 0.8900, 9 s |" in text
+    assert "| 100 | 0.8500, 100 s | all_positions, 100 | 1 | 5.0 s | 20 |" in text
+    assert "| 100 | 0.8500, 100 s | all_positions, 100 | 2 | 2.0 s | 50 |" in text
+    assert "| 100 | 0.8500, 100 s | faithful, 100 | 1 | not reached | - |" in text
+    assert "| 3,072 | 800 | 30.0 ms | 33% |" in text
+    assert "A step takes 10.0 ms, whatever its size, and 25 microseconds a target." in text
+    assert "| optimiser | 40 | 3.00 ms | 30% |" in text
+    assert "| MatMul | 10 | 7.00 ms | 70% |" in text
     assert "| groups | 2 | adam | 15.0 ms (9.0 to 20.0) | 1.50 | 1.00 GiB |" in text
     assert "| faithful | 50,000 | 2,000 | 25.0 |" in text
     figures = report.draw(results, tmp_path)

@@ -1,0 +1,140 @@
+r"""Shows where a step of training all positions spends its time.
+
+It fits what does not depend on the batch and what does to the times of steps of several
+sizes, and lets TensorFlow's profiler tell how long each kind of operation runs.
+
+Example:
+    python -m benchmarks.profile_step --data_dir=runs/ml-100k/data
+"""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from atrank_tf import ATRank, PointwiseLoss, RowSparse, TargetCount, cli
+from benchmarks import environments, report
+from benchmarks.form import FORMS
+from data_pipeline import TimelineData
+
+FLAGS = flags.FLAGS
+
+_HERE = Path(__file__).resolve().parent
+_BUDGETS = (384, 768, 1536, 3072, 6144)
+_STEPS = 40
+
+# Parts of a step, by what stands in the names of their operations; the first that fits.
+_PARTS = {
+    "optimiser": "row_sparse|^UnsortedSegmentSum|^Unique|global_norm|clip_by",
+    "time biases": "time_bias",
+    "layer normalisations": "_norm",
+    "self-attention": "self_attention",
+    "vanilla attention": "vanilla_attention",
+    "keys and values": "key_value",
+    "behaviours and candidates": "_objects|_behaviors|project|_table",
+}
+
+
+def _batches(data: TimelineData, token_budget: int) -> tuple[tf.data.Dataset, float]:
+    """Batches that are at hand, so that nothing but the step runs, and their mean of targets."""
+    batches = data.batches("train", all_positions=True, token_budget=token_budget, seed=1)
+    batches = batches.take(_STEPS).cache()
+    return batches, float(np.mean([labels.numpy().sum() for _, labels in batches]))
+
+
+def _step_seconds(model: ATRank, batches: tf.data.Dataset) -> float:
+    marks: list[float] = []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: marks.append(time.perf_counter())
+    )
+    model.fit(batches, verbose=0, shuffle=False, callbacks=[clock])
+    return float(np.median(np.diff(marks)[5:]))
+
+
+def _by(operations: list[dict[str, Any]], key: Callable[[dict[str, Any]], str]) -> list[Any]:
+    """Milliseconds and number of operations of a step, the longest first."""
+    seconds: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
+    for operation in operations:
+        seconds[key(operation)] += operation["total_self_time"] / 1e3 / _STEPS
+        numbers[key(operation)] += operation["occurrences"] / _STEPS
+    return [
+        {"name": name, "milliseconds": milliseconds, "operations": numbers[name]}
+        for name, milliseconds in seconds.most_common()
+    ]
+
+
+def _part(operation: dict[str, Any]) -> str:
+    name = operation["operation"]
+    return next((part for part, said in _PARTS.items() if re.search(said, name)), "the rest")
+
+
+def measure(data_dir: str, output_dir: Path, envs_dir: Path) -> dict[str, Any]:
+    """Returns what a step's time consists of.
+
+    Args:
+        data_dir: Prepared data with one target group.
+        output_dir: Where the trace goes, for TensorBoard or xprof.
+        envs_dir: Where the profile's reader is installed.
+    """
+    keras.utils.set_random_seed(1)
+    data = TimelineData(data_dir)
+    form = FORMS["all_positions"]
+    model = form.model(data)
+    model.compile(
+        RowSparse(form.learning_rate, clip_norm=5.0), PointwiseLoss(), metrics=[TargetCount()]
+    )
+    sizes = []
+    for token_budget in _BUDGETS:
+        batches, targets = _batches(data, token_budget)
+        seconds = _step_seconds(model, batches)
+        sizes.append({"token_budget": token_budget, "targets": targets, "seconds": seconds})
+    slope, fixed = np.polyfit([s["targets"] for s in sizes], [s["seconds"] for s in sizes], 1)
+
+    batches, _ = _batches(data, form.token_budget)
+    model.fit(batches, verbose=0, shuffle=False)
+    tf.profiler.experimental.start(str(output_dir))
+    model.fit(batches, verbose=0, shuffle=False)
+    tf.profiler.experimental.stop()
+    trace = max(output_dir.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
+    reader = environments.python_of(_HERE / "requirements-xprof.txt", envs_dir)
+    found = output_dir / "operations.json"
+    script = _HERE / "xprof_operations.py"
+    environments.call([str(reader), str(script), str(trace), str(found)], "xprof")
+    operations = [o for o in json.loads(found.read_text()) if o["type"] != "Dataset"]
+    return {
+        "sizes": sizes,
+        "fixed_seconds": float(fixed),
+        "seconds_a_target": float(slope),
+        "kinds": _by(operations, lambda o: o["type"].replace("_Mkl", "")),
+        "parts": _by(operations, _part),
+        "trace": str(trace),
+    }
+
+
+def _main() -> None:
+    output = Path(FLAGS.output)
+    result = measure(FLAGS.data_dir, output.parent / "trace", Path(FLAGS.envs_dir))
+    output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(report.text({"profile": result}))
+    print(f"wrote {output} and {result['trace']}")
+
+
+def main() -> None:
+    """Runs the command line."""
+    flags.DEFINE_string("data_dir", None, "Prepared data.", required=True)
+    flags.DEFINE_string("output", "runs/benchmark/profile/step.json", "JSON file to write.")
+    flags.DEFINE_string("envs_dir", "runs/benchmark/environments", "Where tools are installed.")
+    cli.run(_main)
+
+
+if __name__ == "__main__":
+    main()

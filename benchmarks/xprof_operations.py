@@ -1,0 +1,28 @@
+r"""Reads a profile that TensorFlow wrote. Runs in an environment of requirements-xprof.txt.
+
+Example:
+    PYTHON_OF_THE_ENVIRONMENT benchmarks/xprof_operations.py TRACE.xplane.pb OPERATIONS.json
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from xprof.convert import raw_to_tool_data
+
+
+def main() -> None:
+    """Writes name, type, number and microseconds of each operation of a trace, as JSON."""
+    trace, output = sys.argv[1:]
+    text, _ = raw_to_tool_data.xspace_to_tool_data([trace], "framework_op_stats", {})
+    table = json.loads(text)[0]
+    columns = [column["id"] for column in table["cols"]]
+    wanted = ("operation", "type", "occurrences", "total_self_time")
+    places = [columns.index(name) for name in wanted]
+    rows = [[row["c"][place]["v"] for place in places] for row in table["rows"]]
+    operations = [dict(zip(wanted, row, strict=True)) for row in rows if row[1] != "IDLE"]
+    Path(output).write_text(json.dumps(operations, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
