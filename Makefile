@@ -24,7 +24,7 @@ $(DATA)/manifest.json: | $(READY)
 quickstart: $(READY) $(DATA)/manifest.json  ## Trains, exports, asks and evaluates a model of real data.
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/popularity --model=popularity
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/bpr --model=bpr \
-	  --epochs=2 --max_history=1
+	  --epochs=2 --max_history=1 --learning_rate=0.003
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=3
 	$(PYTHON) -m export.export_model --model_dir=$(RUN) --export_base=$(SERVING)
 	$(PYTHON) -m export.verify --model_dir=$(RUN) --saved_model=$(LATEST)

@@ -31,7 +31,7 @@ FORMS = (
     ("all_positions", 100, 0.2, 14, (1, 2, 3)),
     ("faithful", 100, 0.4, 10, (1,)),
     ("naive", 100, 1.0, 10, (1,)),
-    ("faithful", 0, 0.1, 1, (1,)),
+    ("faithful", 0, 0.1, 2, (1,)),
     ("naive", 0, 1.0, 8, (1,)),
 )
 STEPS = {
@@ -102,7 +102,7 @@ def _rivals(data_dir: str, output: Path, seconds: float) -> list[dict[str, Any]]
         directory = output / f"rivals/{name}"
         envs = output / "environments"
         result = rivals.run(
-            name, path, directory, seconds / 3, envs_dir=envs, flags=["--evaluations=4"]
+            name, path, directory, seconds / 3, envs_dir=envs, flags=["--evaluations=6"]
         )
         with np.load(directory / "scores.npz") as scores:
             for number, point in enumerate(result["curve"], start=1):

@@ -46,7 +46,7 @@ def call(command: list[str], what: str) -> None:
     """
     ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     variables = {key: value for key, value in os.environ.items() if key not in ours}
-    variables["PYTHONWARNINGS"] = "ignore::FutureWarning"  # RecBole's and pandas' own affair.
+    variables["PYTHONWARNINGS"] = "ignore::FutureWarning"  # The affair of what runs there.
     tail: collections.deque[str] = collections.deque(maxlen=1)
     with subprocess.Popen(
         command,

@@ -35,7 +35,7 @@ _FIRST_EVALUATION = 30  # After this part of the time.
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """A way to train: the model, its batches, and the learning rate that suits it best."""
+    """A way to train: the model, its batches, and the best learning rate that was tried."""
 
     name: str
     learning_rate: float

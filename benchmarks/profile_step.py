@@ -33,7 +33,7 @@ _STEPS = 40
 
 # Parts of a step, by what stands in the names of their operations; the first that fits.
 _PARTS = {
-    "optimiser": "row_sparse|^UnsortedSegmentSum|^Unique|global_norm|clip_by",
+    "optimiser": "row_sparse|(^|Call/)(UnsortedSegmentSum|Unique)|global_norm|clip_by",
     "time biases": "time_bias",
     "layer normalisations": "_norm",
     "self-attention": "self_attention",
@@ -43,11 +43,11 @@ _PARTS = {
 }
 
 
-def _batches(data: TimelineData, token_budget: int) -> tuple[tf.data.Dataset, float]:
-    """Batches that are at hand, so that nothing but the step runs, and their mean of targets."""
+def _batches(data: TimelineData, token_budget: int) -> tuple[tf.data.Dataset, list[float]]:
+    """Batches that are at hand, so that nothing but the step runs, and the targets of each."""
     batches = data.batches("train", all_positions=True, token_budget=token_budget, seed=1)
     batches = batches.take(_STEPS).cache()
-    return batches, float(np.mean([labels.numpy().sum() for _, labels in batches]))
+    return batches, [float(labels.numpy().sum()) for _, labels in batches]
 
 
 def _step_seconds(model: ATRank, batches: tf.data.Dataset) -> float:
@@ -56,25 +56,28 @@ def _step_seconds(model: ATRank, batches: tf.data.Dataset) -> float:
         on_train_batch_end=lambda batch, logs: marks.append(time.perf_counter())
     )
     model.fit(batches, verbose=0, shuffle=False, callbacks=[clock])
-    return float(np.median(np.diff(marks)[5:]))
+    return float(np.median(np.diff(marks)[len(marks) // 8 :]))
 
 
-def _by(operations: list[dict[str, Any]], key: Callable[[dict[str, Any]], str]) -> list[Any]:
-    """Milliseconds and number of operations of a step, the longest first."""
+def by(
+    operations: list[dict[str, Any]], steps: int, key: Callable[[dict[str, Any]], str]
+) -> list[dict[str, Any]]:
+    """Returns the milliseconds and number of operations of a step by a key, the longest first."""
     seconds: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
     for operation in operations:
-        seconds[key(operation)] += operation["total_self_time"] / 1e3 / _STEPS
-        numbers[key(operation)] += operation["occurrences"] / _STEPS
+        seconds[key(operation)] += operation["total_self_time"] / 1e3 / steps
+        numbers[key(operation)] += operation["occurrences"] / steps
     return [
         {"name": name, "milliseconds": milliseconds, "operations": numbers[name]}
         for name, milliseconds in seconds.most_common()
     ]
 
 
-def _part(operation: dict[str, Any]) -> str:
+def part(operation: dict[str, Any]) -> str:
+    """Returns which part of a step an operation belongs to."""
     name = operation["operation"]
-    return next((part for part, said in _PARTS.items() if re.search(said, name)), "the rest")
+    return next((key for key, said in _PARTS.items() if re.search(said, name)), "the rest")
 
 
 def measure(data_dir: str, output_dir: Path, envs_dir: Path) -> dict[str, Any]:
@@ -85,6 +88,7 @@ def measure(data_dir: str, output_dir: Path, envs_dir: Path) -> dict[str, Any]:
         output_dir: Where the trace goes, for TensorBoard or xprof.
         envs_dir: Where the profile's reader is installed.
     """
+    reader = environments.python_of(_HERE / "requirements-xprof.txt", envs_dir)
     keras.utils.set_random_seed(1)
     data = TimelineData(data_dir)
     form = FORMS["all_positions"]
@@ -96,26 +100,34 @@ def measure(data_dir: str, output_dir: Path, envs_dir: Path) -> dict[str, Any]:
     for token_budget in _BUDGETS:
         batches, targets = _batches(data, token_budget)
         seconds = _step_seconds(model, batches)
-        sizes.append({"token_budget": token_budget, "targets": targets, "seconds": seconds})
-    slope, fixed = np.polyfit([s["targets"] for s in sizes], [s["seconds"] for s in sizes], 1)
+        sizes.append(
+            {
+                "token_budget": token_budget,
+                "targets": float(np.median(targets)),
+                "seconds": seconds,
+            }
+        )
+    times = np.array([size["seconds"] for size in sizes])
+    # Relative errors count: those of small steps show what does not depend on the size.
+    slope, fixed = np.polyfit([size["targets"] for size in sizes], times, 1, w=1 / times)
 
-    batches, _ = _batches(data, form.token_budget)
+    batches, targets = _batches(data, form.token_budget)
     model.fit(batches, verbose=0, shuffle=False)
-    tf.profiler.experimental.start(str(output_dir))
+    every_operation = tf.profiler.experimental.ProfilerOptions(host_tracer_level=3)
+    tf.profiler.experimental.start(str(output_dir), every_operation)
     model.fit(batches, verbose=0, shuffle=False)
     tf.profiler.experimental.stop()
     trace = max(output_dir.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    reader = environments.python_of(_HERE / "requirements-xprof.txt", envs_dir)
     found = output_dir / "operations.json"
     script = _HERE / "xprof_operations.py"
     environments.call([str(reader), str(script), str(trace), str(found)], "xprof")
-    operations = [o for o in json.loads(found.read_text()) if o["type"] != "Dataset"]
+    operations = json.loads(found.read_text())
     return {
         "sizes": sizes,
         "fixed_seconds": float(fixed),
         "seconds_a_target": float(slope),
-        "kinds": _by(operations, lambda o: o["type"].replace("_Mkl", "")),
-        "parts": _by(operations, _part),
+        "kinds": by(operations, len(targets), lambda o: o["type"].replace("_Mkl", "")),
+        "parts": by(operations, len(targets), part),
         "trace": str(trace),
     }
 

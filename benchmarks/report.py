@@ -23,9 +23,20 @@ def text(results: dict[str, Any]) -> str:
 
 
 def seconds_to(curve: list[Result], auc: float) -> float | None:
-    """Returns after how many seconds of training a validation AUC was reached first."""
-    reached = [point["seconds"] for point in curve if point["validation_auc"] >= auc]
-    return min(reached, default=None)
+    """Returns after how many seconds of training a validation AUC was reached first.
+
+    Between two points the AUC is taken to rise evenly with the logarithm of the time.
+    """
+    before = None
+    for point in curve:
+        if point["validation_auc"] >= auc:
+            if before is None:
+                return point["seconds"]
+            rise = point["validation_auc"] - before["validation_auc"]
+            share = (auc - before["validation_auc"]) / rise
+            return before["seconds"] * (point["seconds"] / before["seconds"]) ** share
+        before = point
+    return None
 
 
 def seconds_to_best(curve: list[Result]) -> float:
@@ -66,7 +77,7 @@ def _forms(results: dict[str, Any]) -> str:
                 f"{r['useful_token_share']:.0%}",
                 f"{r['flops'] / 1e9:.0f} of {peak / 1e9:.0f} ({r['flops'] / peak:.0%})",
                 f"{r['seconds_to_first_step']:.1f} s",
-                f"{r['scoring_seconds']:.1f} s",
+                "-" if r["form"] == "naive" else f"{r['scoring_seconds']:.1f} s",
                 f"{top['validation_auc']:.4f} / {top['test_auc']:.4f}, {top['seconds']:.0f} s",
                 f"{r['peak_memory_bytes'] / 2**30:.2f} GiB",
             ]
@@ -94,22 +105,26 @@ def _history(form: Result) -> str:
 
 
 def _sooner(results: dict[str, Any]) -> str:
-    """When each form reached the best AUC of each naive one, and how many times sooner."""
+    """When each form reached the best AUC of each naive one, and how many times sooner.
+
+    Forms that were measured only at the start and the end are left out.
+    """
     rows = []
     for naive in (r for r in results["forms"] if r["form"] == "naive"):
         top, naive_seconds = best(naive["curve"]), seconds_to_best(naive["curve"])
+        rising = ", still rising" if top is naive["curve"][-1] else ""
         for r in results["forms"]:
             reached = seconds_to(r["curve"], top["validation_auc"])
-            if r["form"] == "naive" or len(r["curve"]) == 1:
+            if r["form"] == "naive" or len(r["curve"]) <= 2:
                 continue
             rows.append(
                 [
                     _history(naive),
-                    f"{top['validation_auc']:.4f}, {naive_seconds:.0f} s",
+                    f"{top['validation_auc']:.4f}, {naive_seconds:.0f} s{rising}",
                     f"{r['form']}, {_history(r)}",
                     r["seed"],
                     "not reached" if reached is None else f"{reached:.1f} s",
-                    "-" if reached is None else f"{naive_seconds / reached:.0f}",
+                    "-" if reached is None else f"{naive_seconds / reached:.1f}",
                 ]
             )
     return _table(
@@ -167,7 +182,7 @@ def _profile(results: dict[str, Any]) -> str:
             for share in (*shown, rest)
             if share["operations"]
         ]
-        tables.append(_table([head, "operations", "time of all threads", "share"], rows))
+        tables.append(_table([head, "operations", "their times' sum", "share"], rows))
     return "\n\n".join(tables)
 
 

@@ -20,7 +20,8 @@ def main() -> None:
     wanted = ("operation", "type", "occurrences", "total_self_time")
     places = [columns.index(name) for name in wanted]
     rows = [[row["c"][place]["v"] for place in places] for row in table["rows"]]
-    operations = [dict(zip(wanted, row, strict=True)) for row in rows if row[1] != "IDLE"]
+    others = ("IDLE", "Dataset")  # What is not the step's.
+    operations = [dict(zip(wanted, row, strict=True)) for row in rows if row[1] not in others]
     Path(output).write_text(json.dumps(operations, indent=1) + "\n")
 
 

@@ -1,6 +1,6 @@
 """Batches of examples, made of the rows that were cut out of timelines.
 
-All of it is whole-array work on a batch: nothing here runs per user or per event.
+All of it is whole-array work on a chunk or a batch: nothing here runs per user or per event.
 """
 
 from typing import Any

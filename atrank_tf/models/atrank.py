@@ -51,7 +51,7 @@ class ATRank(Ranker):
 
     >>> data = data_pipeline.TimelineData("runs/quickstart/data")
     >>> model = atrank_tf.ATRank(data.schema, data.catalog)
-    >>> model.compile(atrank_tf.RowSparse(0.001, clip_norm=5.0), atrank_tf.PointwiseLoss())
+    >>> model.compile(atrank_tf.RowSparse(0.004, clip_norm=5.0), atrank_tf.PointwiseLoss())
     >>> model.fit(data.batches("train", all_positions=True), epochs=2)
 
     Reference:

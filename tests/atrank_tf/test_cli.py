@@ -19,6 +19,7 @@ MODULES = [
     "export.verify",
     "benchmarks.input_pipeline",
     "benchmarks.movielens",
+    "benchmarks.profile_step",
 ]
 
 

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from atrank_tf import ATRank
+from atrank_tf.errors import UserError
 from atrank_tf.evaluation import Scoring
 from atrank_tf.schema import Feature, Group, Schema
 from atrank_tf.training import mean_auc
-from benchmarks import report
+from benchmarks import environments, profile_step, report
 from benchmarks.flops import step_flops
 from benchmarks.naive import NaiveATRank, naive_batches
 from benchmarks.protocol import Protocol
@@ -143,7 +144,7 @@ def test_report(tmp_path: Path) -> None:
         "forms": [
             form("all_positions", 1, (2, 0.7), (5, 0.86), (9, 0.9)),
             form("all_positions", 2, (2, 0.85), (5, 0.8)),
-            form("faithful", 1, (2, 0.75), (5, 0.8)),
+            form("faithful", 1, (2, 0.75), (5, 0.8), (9, 0.82)),
             form("naive", 1, (50, 0.7), (100, 0.85)),
         ],
         "profile": {
@@ -166,9 +167,9 @@ def test_report(tmp_path: Path) -> None:
     text = report.text(json.loads(json.dumps(results)))
     head = "| all_positions | 100 | 1 | 9,000 | 9.0 | 50% | 2 of 8 (25%) | 3.0 s |"
     assert f"{head} 2.0 s | 0.9000 / 0.8900, 9 s |" in text
-    assert "| 100 | 0.8500, 100 s | all_positions, 100 | 1 | 5.0 s | 20 |" in text
-    assert "| 100 | 0.8500, 100 s | all_positions, 100 | 2 | 2.0 s | 50 |" in text
-    assert "| 100 | 0.8500, 100 s | faithful, 100 | 1 | not reached | - |" in text
+    assert "| 100 | 0.8500, 100 s, still rising | all_positions, 100 | 1 | 4.7 s | 21.1 |" in text
+    assert "| 100 | 0.8500, 100 s, still rising | all_positions, 100 | 2 | 2.0 s | 49.8 |" in text
+    assert "| 100 | 0.8500, 100 s, still rising | faithful, 100 | 1 | not reached | - |" in text
     assert "| 3,072 | 800 | 30.0 ms | 33% |" in text
     assert "A step takes 10.0 ms, whatever its size, and 25 microseconds a target." in text
     assert "| optimiser | 40 | 3.00 ms | 30% |" in text
@@ -178,7 +179,49 @@ def test_report(tmp_path: Path) -> None:
     figures = report.draw(results, tmp_path)
     assert [path.name for path in figures] == ["time_to_auc.svg", "step_time.svg"]
     assert all("<svg" in path.read_text() for path in figures)
-    assert "| DIN | 300 | 0.8500 / 0.8400, 100 s | 30.0 | 28.6 | 1.00 GiB |" in text
+    assert "| DIN | 300 | 0.8500 / 0.8400, 100 s | 30.0 | 29.6 | 1.00 GiB |" in text
+
+
+def test_a_profile_is_summed_by_part_and_by_kind() -> None:
+    def operation(name: str, occurrences: int, microseconds: float) -> dict[str, Any]:
+        kind = name.rsplit("/", 1)[-1]
+        return {
+            "operation": f"StatefulPartitionedCall/{name}",
+            "type": kind,
+            "occurrences": occurrences,
+            "total_self_time": microseconds,
+        }
+
+    operations = [
+        operation("UnsortedSegmentSum", 8, 4000.0),  # The sum of repeated rows.
+        operation("row_sparse/Mul", 4, 2000.0),
+        operation("gradient_tape/at_rank_1/self_attention_0_1/attention_1/MatMul", 4, 9000.0),
+        operation("at_rank_1/self_attention_0_1/attention_norm_1/Mul", 4, 1000.0),
+        operation("at_rank_1/movie_behaviors_1/movie_objects_1/UnsortedSegmentSum", 4, 500.0),
+    ]
+    assert profile_step.by(operations, 4, profile_step.part) == [
+        {"name": "self-attention", "milliseconds": 2.25, "operations": 1.0},
+        {"name": "optimiser", "milliseconds": 1.5, "operations": 3.0},
+        {"name": "layer normalisations", "milliseconds": 0.25, "operations": 1.0},
+        {"name": "behaviours and candidates", "milliseconds": 0.125, "operations": 1.0},
+    ]
+    kinds = profile_step.by(operations, 4, lambda o: o["type"])
+    assert [kind["name"] for kind in kinds] == ["MatMul", "UnsortedSegmentSum", "Mul"]
+
+
+def test_an_environment_is_made_once_and_again_when_it_changes(tmp_path: Path) -> None:
+    requirements = tmp_path / "requirements-nothing.txt"
+    requirements.write_text("# Nothing.\n")
+    python = environments.python_of(requirements, tmp_path / "envs")
+    environments.call([str(python), "-c", "import sys; assert sys.prefix != sys.base_prefix"], "it")
+    mine = tmp_path / "envs/nothing/mine"
+    mine.touch()
+    assert environments.python_of(requirements, tmp_path / "envs") == python
+    assert mine.exists()
+    requirements.write_text("# Still nothing.\n./is-not-there.whl\n")
+    with pytest.raises(UserError, match=r"environment nothing failed \(1\): .*is-not-there"):
+        environments.python_of(requirements, tmp_path / "envs")
+    assert not mine.exists()
 
 
 def test_rivals_are_scored_in_between_and_leave_whole_files(
