@@ -143,7 +143,7 @@ def test_report(tmp_path: Path) -> None:
     results = {
         "forms": [
             form("all_positions", 1, (2, 0.7), (5, 0.86), (9, 0.9)),
-            form("all_positions", 2, (2, 0.85), (5, 0.8)),
+            form("all_positions", 2, (2, 0.85), (5, 0.8), (9, 0.8)),
             form("faithful", 1, (2, 0.75), (5, 0.8), (9, 0.82)),
             form("naive", 1, (50, 0.7), (100, 0.85)),
         ],
