@@ -179,7 +179,7 @@ def test_report(tmp_path: Path) -> None:
     figures = report.draw(results, tmp_path)
     assert [path.name for path in figures] == ["time_to_auc.svg", "step_time.svg"]
     assert all("<svg" in path.read_text() for path in figures)
-    assert "| DIN | 300 | 0.8500 / 0.8400, 100 s | 30.0 | 29.6 | 1.00 GiB |" in text
+    assert "| DIN | 300 | 0.8500 / 0.8400, 100 s | 30.0 | 29.8 | 1.00 GiB |" in text
 
 
 def test_a_profile_is_summed_by_part_and_by_kind() -> None:
