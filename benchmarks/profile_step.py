@@ -62,16 +62,11 @@ def _step_seconds(model: ATRank, batches: tf.data.Dataset) -> float:
 def by(
     operations: list[dict[str, Any]], steps: int, key: Callable[[dict[str, Any]], str]
 ) -> list[dict[str, Any]]:
-    """Returns the milliseconds and number of operations of a step by a key, the longest first."""
-    seconds: Counter[str] = Counter()
-    numbers: Counter[str] = Counter()
+    """Returns the milliseconds that operations ran in a step by a key, the longest first."""
+    milliseconds: Counter[str] = Counter()
     for operation in operations:
-        seconds[key(operation)] += operation["total_self_time"] / 1e3 / steps
-        numbers[key(operation)] += operation["occurrences"] / steps
-    return [
-        {"name": name, "milliseconds": milliseconds, "operations": numbers[name]}
-        for name, milliseconds in seconds.most_common()
-    ]
+        milliseconds[key(operation)] += operation["total_self_time"] / 1e3 / steps
+    return [{"name": name, "milliseconds": time} for name, time in milliseconds.most_common()]
 
 
 def part(operation: dict[str, Any]) -> str:
@@ -113,8 +108,7 @@ def measure(data_dir: str, output_dir: Path, envs_dir: Path) -> dict[str, Any]:
 
     batches, targets = _batches(data, form.token_budget)
     model.fit(batches, verbose=0, shuffle=False)
-    every_operation = tf.profiler.experimental.ProfilerOptions(host_tracer_level=3)
-    tf.profiler.experimental.start(str(output_dir), every_operation)
+    tf.profiler.experimental.start(str(output_dir))
     model.fit(batches, verbose=0, shuffle=False)
     tf.profiler.experimental.stop()
     trace = max(output_dir.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)

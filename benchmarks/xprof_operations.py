@@ -12,12 +12,12 @@ from xprof.convert import raw_to_tool_data
 
 
 def main() -> None:
-    """Writes name, type, number and microseconds of each operation of a trace, as JSON."""
+    """Writes name, type and microseconds of each operation of a trace, as JSON."""
     trace, output = sys.argv[1:]
     text, _ = raw_to_tool_data.xspace_to_tool_data([trace], "framework_op_stats", {})
     table = json.loads(text)[0]
     columns = [column["id"] for column in table["cols"]]
-    wanted = ("operation", "type", "occurrences", "total_self_time")
+    wanted = ("operation", "type", "total_self_time")
     places = [columns.index(name) for name in wanted]
     rows = [[row["c"][place]["v"] for place in places] for row in table["rows"]]
     others = ("IDLE", "Dataset")  # What is not the step's.
