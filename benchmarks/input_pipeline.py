@@ -23,17 +23,25 @@ _WARM_UP = 20
 
 
 def measure(data_dir: str, form: str, num_batches: int) -> dict[str, Any]:
-    """Returns the targets a second of the pipeline alone, and those of training."""
+    """Returns the targets a second of the pipeline alone, and those of training.
+
+    Args:
+        data_dir: Prepared data.
+        form: A key of `FORMS`.
+        num_batches: How many batches to time, at least. The pipeline is timed over whole
+            epochs, what it does at their start included.
+    """
     data = TimelineData(data_dir)
-    mine = FORMS[form].batches(data, 100, seed=1)
-    batches = mine.repeat().take(_WARM_UP + num_batches)
-    targets = start = 0.0
-    for place, (_, labels) in enumerate(batches):
-        if place >= _WARM_UP:
+    epoch = FORMS[form].batches(data, 100, seed=1)
+    for _ in epoch.take(_WARM_UP):
+        pass
+    targets, count, start = 0.0, 0, time.monotonic()
+    while count < num_batches:
+        for _, labels in epoch:
             targets += float(labels.numpy().sum())
-        if place == _WARM_UP - 1:
-            start = time.monotonic()
+            count += 1
     pipeline = targets / (time.monotonic() - start)
+    batches = epoch.repeat().take(_WARM_UP + num_batches)
 
     model = FORMS[form].model(data)
     model.compile(RowSparse(0.001, clip_norm=5.0), PointwiseLoss(), metrics=[TargetCount()])
