@@ -9,7 +9,6 @@ Example:
 
 import json
 import re
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +19,10 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from atrank_tf import ATRank, PointwiseLoss, RowSparse, TargetCount, cli
+from atrank_tf import PointwiseLoss, RowSparse, TargetCount, cli
 from benchmarks import environments, report
 from benchmarks.form import FORMS
+from benchmarks.step_time import seconds_of_steps
 from data_pipeline import TimelineData
 
 FLAGS = flags.FLAGS
@@ -48,15 +48,6 @@ def _batches(data: TimelineData, token_budget: int) -> tuple[tf.data.Dataset, li
     batches = data.batches("train", all_positions=True, token_budget=token_budget, seed=1)
     batches = batches.take(_STEPS).cache()
     return batches, [float(labels.numpy().sum()) for _, labels in batches]
-
-
-def _step_seconds(model: ATRank, batches: tf.data.Dataset) -> float:
-    marks: list[float] = []
-    clock = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: marks.append(time.perf_counter())
-    )
-    model.fit(batches, verbose=0, shuffle=False, callbacks=[clock])
-    return float(np.median(np.diff(marks)[len(marks) // 8 :]))
 
 
 def by(
@@ -94,7 +85,8 @@ def measure(data_dir: str, output_dir: Path, envs_dir: Path) -> dict[str, Any]:
     sizes = []
     for token_budget in _BUDGETS:
         batches, targets = _batches(data, token_budget)
-        seconds = _step_seconds(model, batches)
+        steps = seconds_of_steps(model, batches)
+        seconds = float(np.median(steps[len(targets) // 8 :]))
         sizes.append(
             {
                 "token_budget": token_budget,

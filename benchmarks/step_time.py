@@ -74,6 +74,16 @@ def _batch(schema: Schema, length: int, random: np.random.Generator) -> dict[str
     }
 
 
+def seconds_of_steps(model: ATRank, batches: tf.data.Dataset) -> np.ndarray:
+    """Trains a model and returns how long each step but the first took."""
+    marks: list[float] = []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: marks.append(time.perf_counter())
+    )
+    model.fit(batches, verbose=0, shuffle=False, callbacks=[clock])
+    return np.diff(marks)
+
+
 def measure(num_objects: int, length: int, num_groups: int, tables: str) -> dict[str, float]:
     """Returns the median time of a training step, its spread, and the peak of memory.
 
@@ -95,12 +105,7 @@ def measure(num_objects: int, length: int, num_groups: int, tables: str) -> dict
     batches = tf.data.Dataset.from_tensors((examples[0], labels))
     for example in examples[1:]:
         batches = batches.concatenate(tf.data.Dataset.from_tensors((example, labels)))
-    marks: list[float] = []
-    clock = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: marks.append(time.perf_counter())
-    )
-    model.fit(batches.cache().repeat(5), verbose=0, shuffle=False, callbacks=[clock])
-    steps = np.diff(marks)[16:]
+    steps = seconds_of_steps(model, batches.cache().repeat(5))[16:]
     return {
         "median_seconds": float(np.median(steps)),
         "low_seconds": float(np.quantile(steps, 0.1)),
