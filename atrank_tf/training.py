@@ -1,10 +1,11 @@
-"""Training: epochs of `fit`, each followed by validation and a checkpoint."""
+"""Training: epochs, each followed by validation and a checkpoint."""
 
 import dataclasses
+import itertools
 import math
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import keras
@@ -129,15 +130,22 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
         auc = mean_auc(validation_scoring(model, data, settings))
         run.save(model, {**state, "best_auc": auc}, is_best=True)
         return state
-    loop = _Loop(model, data, run, settings, batches_an_epoch)
-    progress = Progress("training", "batches", loop.batches_left(state))
-    while state["epoch"] < settings.epochs and not _is_over(state, settings):
-        state = loop.run_epoch(state, progress)
-    return state
+    return _Loop(model, data, run, settings, state, batches_an_epoch).run()
 
 
 class _Loop:
-    """Runs epochs; what they share is made once: datasets, graphs and the writer of curves."""
+    """Runs epochs; what they share is made once: their batches, the step, the writer of curves.
+
+    Keras' `fit` would begin the dataset anew in each epoch, which costs about a second.
+
+    Args:
+        model: The model, compiled.
+        data: What it learns from.
+        run: Where it is saved.
+        settings: Settings of the run.
+        state: Where training stands.
+        batches_an_epoch: About.
+    """
 
     def __init__(
         self,
@@ -145,52 +153,81 @@ class _Loop:
         data: TimelineData,
         run: RunDirectory,
         settings: Settings,
+        state: dict[str, Any],
         batches_an_epoch: int,
     ) -> None:
         self._model = model
         self._run = run
         self._settings = settings
-        self._epoch = tf.Variable(0, dtype=tf.int64)
-        self._num_batches = batches_an_epoch
-        self._batches = data.batches(
-            "train", **_cut(settings), seed=settings.seed, epoch=self._epoch
+        self._state = state
+        self._batches = data.epochs(
+            state["epoch"], settings.epochs, seed=settings.seed, **_cut(settings)
+        ).skip(state["batch"])
+        self._step = tf.function(
+            lambda inputs, labels: model.train_step((inputs, labels)),
+            input_signature=self._batches.element_spec[1:],
         )
+        left = batches_an_epoch * (settings.epochs - state["epoch"]) - state["batch"]
+        self._progress = Progress("training", "batches", left)
         self._validation = validation_scoring(model, data, settings)
         self._writer = tf.summary.create_file_writer(str(run.tensorboard))
+        self._saved = time.monotonic()
 
-    def batches_left(self, state: dict[str, Any]) -> int:
-        """Returns how many batches are left, about."""
-        return self._num_batches * (self._settings.epochs - state["epoch"]) - state["batch"]
+    def run(self) -> dict[str, Any]:
+        """Trains to the end, and returns where that is."""
+        epochs = itertools.groupby(self._batches, key=lambda batch: int(batch[0]))
+        while not _is_over(self._state, self._settings):
+            _, batches = next(epochs)
+            self._end_epoch(*self._train(batches))
+        return self._state
 
-    def run_epoch(self, state: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Trains an epoch from where `state` stands, measures it and saves it."""
-        self._epoch.assign(state["epoch"])
-        recorder = _Recorder(self._run, state, progress)
-        batches = self._batches.skip(state["batch"]) if state["batch"] else self._batches
-        self._model.fit(batches, verbose=0, shuffle=False, callbacks=[recorder])
+    def _train(self, batches: Iterable[tuple[Any, Any, tf.Tensor]]) -> tuple[float, float]:
+        """Trains what is left of an epoch; returns its loss and targets a second."""
+        before, start = self._state, time.monotonic()
+        seconds, logs = 0.0, {}
+        self._model.reset_metrics()
+        for _, inputs, labels in batches:
+            # Never behind the last batch: a run that resumes there would find none.
+            if self._state["batch"] and time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
+                self._save(is_best=False)
+            logs = {name: float(value) for name, value in self._step(inputs, labels).items()}
+            if not math.isfinite(logs["loss"]):
+                raise UserError(f"the loss is {logs['loss']}: choose a smaller learning rate")
+            seconds = time.monotonic() - start
+            self._state = {
+                **before,
+                "batch": self._state["batch"] + 1,
+                "seconds": before["seconds"] + seconds,
+                "targets_seen": before["targets_seen"] + int(logs["targets"]),
+            }
+            self._progress.advance(1, note=f"loss {logs['loss']:.4f}")
+        return logs["loss"], logs["targets"] / seconds
+
+    def _end_epoch(self, loss: float, rate: float) -> None:
+        """Measures the model and saves it."""
         auc = mean_auc(self._validation)
-        is_best = auc is None or auc > state["best_auc"]
-        epoch = state["epoch"] + 1
-        seconds, targets = recorder.spent()
-        # A run resumed behind the last batch of an epoch finds nothing left of it.
-        rate = targets / max(seconds, 1e-9)
+        is_best = auc is None or auc > self._state["best_auc"]
+        epoch = self._state["epoch"] + 1
         with self._writer.as_default(step=epoch):
-            tf.summary.scalar("train/loss", recorder.loss)
+            tf.summary.scalar("train/loss", loss)
             tf.summary.scalar("train/targets_per_second", rate)
             if auc is not None:
                 tf.summary.scalar("validation/auc", auc)
         self._writer.flush()
         shown = "no validation targets" if auc is None else f"validation AUC {auc:.4f}"
         print(
-            f"epoch {epoch}/{self._settings.epochs}: loss {recorder.loss:.4f}, {shown}"
-            f"{' (best)' if is_best else ''}, {seconds:.0f} s, {rate:,.0f} targets/s",
+            f"epoch {epoch}/{self._settings.epochs}: loss {loss:.4f}, {shown}"
+            f"{' (best)' if is_best else ''}, {rate:,.0f} targets/s",
             file=sys.stderr,
         )
-        state = {**recorder.state(), "epoch": epoch, "batch": 0}
+        self._state = {**self._state, "epoch": epoch, "batch": 0}
         if is_best:
-            state |= {"best_epoch": epoch, "best_auc": auc}
-        self._run.save(self._model, state, is_best)
-        return state
+            self._state |= {"best_epoch": epoch, "best_auc": auc}
+        self._save(is_best)
+
+    def _save(self, is_best: bool) -> None:
+        self._run.save(self._model, self._state, is_best)
+        self._saved = time.monotonic()
 
 
 def _cut(settings: Settings) -> dict[str, Any]:
@@ -272,53 +309,5 @@ def mean_auc(scoring: Scoring) -> float | None:
 
 
 def _is_over(state: dict[str, Any], settings: Settings) -> bool:
-    return state["epoch"] - state["best_epoch"] >= settings.patience
-
-
-class _Recorder(keras.callbacks.Callback):
-    """Keeps count of what an epoch has done, and saves it every few minutes.
-
-    Args:
-        run: Where to save.
-        state: Where training stood when the epoch began, or was resumed.
-        progress: What to tell of each batch.
-
-    Attributes:
-        loss: Mean over the batches of this process.
-    """
-
-    def __init__(self, run: RunDirectory, state: dict[str, Any], progress: Progress) -> None:
-        super().__init__()
-        self._run = run
-        self._state = state
-        self._progress = progress
-        self.loss = 0.0
-        self._batches = 0
-        self._targets = 0
-        self._start = self._end = self._saved = time.monotonic()
-
-    def spent(self) -> tuple[float, int]:
-        """Returns the seconds and targets of this process."""
-        return self._end - self._start, self._targets
-
-    def state(self) -> dict[str, Any]:
-        """Returns where training stands after the last batch."""
-        seconds, targets = self.spent()
-        return {
-            **self._state,
-            "batch": self._state["batch"] + self._batches,
-            "seconds": self._state["seconds"] + seconds,
-            "targets_seen": self._state["targets_seen"] + targets,
-        }
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
-        self._batches += 1
-        self._targets = int(logs["targets"])
-        self._end = time.monotonic()
-        self.loss = float(logs["loss"])
-        if not math.isfinite(self.loss):
-            raise UserError(f"the loss is {self.loss}: choose a smaller learning rate")
-        self._progress.advance(1, note=f"loss {self.loss:.4f}")
-        if self._end - self._saved >= CHECKPOINT_SECONDS:
-            self._run.save(self.model, self.state(), is_best=False)
-            self._saved = time.monotonic()
+    is_no_better = state["epoch"] - state["best_epoch"] >= settings.patience
+    return is_no_better or state["epoch"] >= settings.epochs

@@ -54,7 +54,7 @@ class TimelineData:
         max_moments: int | None = None,
         all_positions: bool = False,
         seed: int = 0,
-        epoch: int | tf.Variable | None = None,
+        epoch: int | None = None,
     ) -> tf.data.Dataset:
         """Returns batches of (inputs, labels), as `atrank_tf.Ranker` takes them.
 
@@ -82,27 +82,40 @@ class TimelineData:
                 None for all.
             all_positions: Whether a row has a stretch of targets; for "train" alone.
             seed: Same seed, same batches.
-            epoch: Which epoch of the seed to give; of a variable (int64), what it holds
-                when an iteration begins. None to give one after the other, a new one at
-                each iteration.
+            epoch: Which epoch of the seed to give. None to give one after the other, a new
+                one at each iteration.
 
         Returns:
             A finite dataset, one epoch long.
         """
         cut = self._cut(split, num_negatives, max_history, token_budget, max_moments, all_positions)
         if split == "train" and epoch is None:
-            seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+            draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
         else:
-            which = tf.constant(0, tf.int64) if epoch is None else epoch
-            seeds = tf.data.Dataset.range(1).map(lambda _: tf.cast(which, tf.int64))
+            draws = tf.data.Dataset.from_tensors(tf.constant(epoch or 0, tf.int64))
+        return draws.flat_map(lambda draw: self._epoch(cut, seed, draw)).prefetch(4)
 
-        def epoch_batches(draw: tf.Tensor) -> tf.data.Dataset:
-            epoch_seed = tf.stack([seed, draw])
-            return self._chunks(cut, epoch_seed).flat_map(
-                lambda number, chunk: self._batches(cut, epoch_seed, number, chunk)
-            )
+    def epochs(self, first: int, last: int, seed: int = 0, **options: Any) -> tf.data.Dataset:
+        """Returns the training batches of several epochs, one epoch after the other.
 
-        return seeds.flat_map(epoch_batches).prefetch(4)
+        An iteration of `batches` costs about a second before its first batch, in which
+        TensorFlow makes its graphs ready. Here that is paid once for all epochs.
+
+        Args:
+            first: First epoch of the seed to give.
+            last: The epoch to stop before.
+            seed: Same seed, same batches.
+            **options: Those of `batches` that are left.
+
+        Returns:
+            Of each batch the number of its epoch, int64 [], inputs and labels.
+        """
+        cut = self._cut("train", **options)
+
+        def numbered(epoch: tf.Tensor) -> tf.data.Dataset:
+            return self._epoch(cut, seed, epoch).map(lambda *batch: (epoch, *batch))
+
+        return tf.data.Dataset.range(first, last).flat_map(numbered).prefetch(4)
 
     def count_batches(self, split: str, **options: Any) -> int:
         """Returns how many batches `batches` gives, without making them.
@@ -136,6 +149,13 @@ class TimelineData:
         if all_positions and (split != "train" or max_moments is not None):
             raise UserError("all_positions: for training alone, and without max_moments")
         return Cut(split, num_negatives, max_history, token_budget, max_moments, all_positions)
+
+    def _epoch(self, cut: Cut, seed: int, draw: tf.Tensor) -> tf.data.Dataset:
+        """The batches of one epoch."""
+        epoch_seed = tf.stack([seed, draw])
+        return self._chunks(cut, epoch_seed).flat_map(
+            lambda number, chunk: self._batches(cut, epoch_seed, number, chunk)
+        )
 
     def _chunks(self, cut: Cut, seed: tf.Tensor) -> tf.data.Dataset:
         """One pass over the shards: the number of each chunk of users, and the chunk."""
