@@ -28,20 +28,17 @@ def measure(data_dir: str, form: str, num_batches: int) -> dict[str, Any]:
     Args:
         data_dir: Prepared data.
         form: A key of `FORMS`.
-        num_batches: How many batches to time, at least. The pipeline is timed over whole
-            epochs, what it does at their start included.
+        num_batches: How many batches to time, over as many epochs as it takes. Both start
+            warm, once a run: training reads its epochs in one iteration.
     """
     data = TimelineData(data_dir)
-    epoch = FORMS[form].batches(data, 100, seed=1)
-    for _ in epoch.take(_WARM_UP):
-        pass
-    targets, count, start = 0.0, 0, time.monotonic()
-    while count < num_batches:
-        for _, labels in epoch:
-            targets += float(labels.numpy().sum())
-            count += 1
+    batches = FORMS[form].batches(data, 100, seed=1).repeat().take(_WARM_UP + num_batches)
+    targets, start = 0.0, 0.0
+    for number, (_, labels) in enumerate(batches):
+        if number == _WARM_UP:
+            targets, start = 0.0, time.monotonic()
+        targets += float(labels.numpy().sum())
     pipeline = targets / (time.monotonic() - start)
-    batches = epoch.repeat().take(_WARM_UP + num_batches)
 
     model = FORMS[form].model(data)
     model.compile(RowSparse(0.001, clip_norm=5.0), PointwiseLoss(), metrics=[TargetCount()])

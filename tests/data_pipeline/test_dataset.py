@@ -1,7 +1,7 @@
 """Batches cut out of timelines, compared with plain Python over the logs they came from."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +182,7 @@ def test_no_feature_tells_of_the_target_or_later(tmp_path: Path, logs: pd.DataFr
         np.testing.assert_array_equal(counts, tables2[name])
 
 
-def as_bytes(dataset: tf.data.Dataset) -> list[bytes]:
+def as_bytes(dataset: Iterable[Any]) -> list[bytes]:
     return [
         b"".join(t.numpy().tobytes() for t in tf.nest.flatten(batch, expand_composites=True))
         for batch in dataset
@@ -194,6 +194,16 @@ def test_the_same_seed_gives_the_same_batches(data: TimelineData) -> None:
     assert as_bytes(data.batches("train", seed=3, epoch=2, token_budget=400)) == first
     assert as_bytes(data.batches("train", seed=4, epoch=2, token_budget=400)) != first
     assert as_bytes(data.batches("train", seed=3, epoch=3, token_budget=400)) != first
+
+
+def test_epochs_in_a_row_are_those_that_batches_gives_one_by_one(data: TimelineData) -> None:
+    stream = list(data.epochs(2, 4, seed=3, token_budget=400))
+    assert [int(epoch) for epoch, *_ in stream] == sorted(int(epoch) for epoch, *_ in stream)
+    for epoch in (2, 3):
+        found = [tuple(batch) for number, *batch in stream if number == epoch]
+        assert as_bytes(found) == as_bytes(
+            data.batches("train", seed=3, epoch=epoch, token_budget=400)
+        )
 
 
 def test_each_iteration_is_a_new_epoch(data: TimelineData) -> None:
