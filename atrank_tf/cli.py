@@ -38,6 +38,10 @@ def run(command: Callable[[], None]) -> None:
             command()
         except UserError as error:
             _fail(" ".join(str(error).split()), 1)
+        except ModuleNotFoundError as error:
+            if error.name != "matplotlib":
+                raise
+            _fail("figures need matplotlib: pip install 'atrank-tf[plots]'", 1)
         except BrokenPipeError:  # Whoever read the output has seen enough.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)

@@ -12,7 +12,12 @@ FLAGS = flags.FLAGS
 
 
 def _main() -> None:
-    from atrank_tf.evaluation import evaluate, format_differences, format_table
+    from atrank_tf.evaluation import (
+        evaluate,
+        format_calibration,
+        format_differences,
+        format_table,
+    )
 
     report = evaluate(
         FLAGS.data_dir, FLAGS.model_dir, FLAGS.baselines, FLAGS.split, FLAGS.negatives
@@ -20,6 +25,7 @@ def _main() -> None:
     print(format_table(report))
     if FLAGS.baselines:
         print(format_differences(report))
+    print(format_calibration(report))
     print(f"wrote {FLAGS.model_dir}/metrics.json")
     print(
         f"next: python -m export.export_model --model_dir={FLAGS.model_dir} "

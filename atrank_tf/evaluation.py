@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ranking_metrics
+from atrank_tf.calibration import calibration
 from atrank_tf.errors import UserError
 from atrank_tf.models import Ranker
 from atrank_tf.progress import Progress
@@ -92,28 +93,35 @@ def evaluate(
         raise UserError(f"negatives is {num_negatives}: expected 1 or more")
     if len({model_dir, *baselines}) <= len(baselines):
         raise UserError(f"baselines: {model_dir} or a baseline is named twice")
-    data = TimelineData(data_dir)
-    if not sum(data.manifest.targets[split].values()):
-        raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
     run = RunDirectory(model_dir)
     settings = run.settings()
+    if not data_of(run, data_dir).num_targets(split):
+        raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
     results = {}
     per_user = {}
     cut: dict[str, Any] = {"num_negatives": num_negatives, "max_history": settings["max_history"]}
-    num_batches = data.count_batches(split, **cut)
     for directory in (model_dir, *baselines):
+        data = data_of(RunDirectory(directory), data_dir)
+        num_batches = data.count_batches(split, **cut)
         model = RunDirectory(directory).load_best(data.manifest.fingerprint)
         progress = Progress(f"evaluating {directory}", "batches", num_batches)
         scored = Scoring(model, data.batches(split, **cut)).run(progress)
         per_user[directory] = {t: ranking_metrics.per_user(s) for t, s in scored.items()}
+        trained = RunDirectory(directory).settings()
         results[directory] = {
-            "model": RunDirectory(directory).settings()["model"],
+            "model": trained["model"],
             "targets": {t: ranking_metrics.summarize(m) for t, m in per_user[directory].items()},
         }
+        if model.trainable_weights and trained["loss"] == "pointwise":
+            results[directory]["calibration"] = {
+                target: calibration(candidates, trained["num_negatives"])
+                for target, candidates in scored.items()
+            }
     for directory in baselines:
         results[directory]["auc_difference"] = {
             target: ranking_metrics.difference(mine, per_user[directory][target])
             for target, mine in per_user[model_dir].items()
+            if target in per_user[directory]
         }
     report = {
         **results[model_dir],
@@ -132,6 +140,12 @@ def evaluate(
     return report
 
 
+def data_of(run: RunDirectory, data_dir: str) -> TimelineData:
+    """The data, with the groups that a run reads and the targets that it predicts."""
+    settings = run.settings()
+    return TimelineData(data_dir, settings["groups"], settings["targets"])
+
+
 def format_table(report: dict[str, Any]) -> str:
     """Formats what `evaluate` returned as a Markdown table, one line a target and model."""
     lines = [
@@ -140,6 +154,8 @@ def format_table(report: dict[str, Any]) -> str:
     ]
     for target in report["targets"]:
         for result in (report, *report["baselines"].values()):
+            if target not in result["targets"]:
+                continue
             summary = result["targets"][target]
             auc = summary["auc"]
             cells = [target, result["model"]]
@@ -158,10 +174,24 @@ def format_differences(report: dict[str, Any]) -> str:
     lines = []
     for target in report["targets"]:
         for baseline in report["baselines"].values():
-            gap = baseline["auc_difference"][target]
+            gap = baseline["auc_difference"].get(target)
             if gap is not None:
                 lines.append(
                     f"{target}: AUC of {report['model']} less that of {baseline['model']}, paired "
                     f"by user: {gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+                )
+    return "\n".join(lines)
+
+
+def format_calibration(report: dict[str, Any]) -> str:
+    """Formats the calibration of each point-wise model, one line a target and model."""
+    lines = []
+    for result in (report, *report["baselines"].values()):
+        for target, found in result.get("calibration", {}).items():
+            if found is not None:
+                lines.append(
+                    f"{target}: calibration of {result['model']}: log-loss "
+                    f"{found['log_loss']:.4f} (base rate {found['log_loss_of_base_rate']:.4f}), "
+                    f"expected calibration error {found['ece']:.4f}"
                 )
     return "\n".join(lines)

@@ -12,19 +12,19 @@ class PointwiseLoss(keras.losses.BinaryCrossentropy):
         super().__init__(name=name, **{**kwargs, "from_logits": True})
 
 
-@keras.saving.register_keras_serializable("atrank_tf")
-class BPRLoss(keras.losses.Loss):
-    """-log sigmoid(positive - negative), averaged over the negatives.
+class PairwiseLoss(keras.losses.Loss):
+    """A loss of how far each positive stands above its negatives, averaged over the negatives.
 
     Expects what `data_pipeline` gives where it samples negatives: flat labels and
     logits in which each positive stands before its own negatives.
-
-    Reference:
-        Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
     """
 
-    def __init__(self, name: str = "bpr", **kwargs: object) -> None:
+    def __init__(self, name: str, **kwargs: object) -> None:
         super().__init__(name=name, **{**kwargs, "reduction": "sum"})
+
+    def loss_of_lead(self, lead: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of positive - negative, float [n]."""
+        raise NotImplementedError
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns the loss of each candidate's share in the mean, float [candidates]."""
@@ -34,5 +34,38 @@ class BPRLoss(keras.losses.Loss):
         owners = tf.concat([[0.0], tf.boolean_mask(logits, labels > 0)], axis=0)
         positives = tf.gather(owners, owner)
         negative = tf.cast(tf.logical_and(labels <= 0, owner > 0), logits.dtype)
-        losses = tf.nn.softplus(logits - positives) * negative
+        losses = self.loss_of_lead(positives - logits) * negative
         return losses / tf.maximum(1.0, tf.reduce_sum(negative))
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class BPRLoss(PairwiseLoss):
+    """-log sigmoid(positive - negative), averaged over the negatives; see `PairwiseLoss`.
+
+    Reference:
+        Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
+    """
+
+    def __init__(self, name: str = "bpr", **kwargs: object) -> None:
+        super().__init__(name, **kwargs)
+
+    def loss_of_lead(self, lead: tf.Tensor) -> tf.Tensor:
+        """See `PairwiseLoss`."""
+        return tf.nn.softplus(-lead)
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class HingeLoss(PairwiseLoss):
+    """max(0, 1 - (positive - negative)), averaged over the negatives; see `PairwiseLoss`.
+
+    Reference:
+        Herbrich, Graepel & Obermayer, "Large Margin Rank Boundaries for Ordinal Regression",
+        2000.
+    """
+
+    def __init__(self, name: str = "hinge", **kwargs: object) -> None:
+        super().__init__(name, **kwargs)
+
+    def loss_of_lead(self, lead: tf.Tensor) -> tf.Tensor:
+        """See `PairwiseLoss`."""
+        return tf.nn.relu(1 - lead)

@@ -66,8 +66,13 @@ def _take(dense: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
 
 
 def per_value(rows: tf.RaggedTensor, row_values: tf.Tensor) -> tf.Tensor:
-    """Repeats a number a row, [batch], for each value of the row: [total length]."""
+    """Repeats what each row has, [batch, ...], for each of its values: [total length, ...]."""
     return tf.gather(row_values, rows.value_rowids())
+
+
+def spread(rows: tf.RaggedTensor, row_values: tf.Tensor) -> tf.RaggedTensor:
+    """Repeats what each row has, [batch, ...], for each of its values: [batch, (length), ...]."""
+    return like(rows, per_value(rows, row_values))
 
 
 def concat_rows(batches: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
@@ -96,6 +101,14 @@ def concat_rows(batches: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
     )
     values = _permute(tf.concat([batch.flat_values for batch in batches], axis=0), places)
     return tf.RaggedTensor.from_row_lengths(values, tf.reduce_sum(lengths, 1), validate=False)
+
+
+def sort_rows(rows: tf.RaggedTensor, keys: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Sorts each row of `rows` [batch, (length), ...] by its `keys` [batch, (length)], stably."""
+    order = tf.argsort(keys.flat_values, stable=True)
+    owners = tf.gather(keys.value_rowids(), order)
+    order = tf.gather(order, tf.argsort(owners, stable=True))
+    return like(rows, _permute(rows.flat_values, tf.math.invert_permutation(order)))
 
 
 @tf.custom_gradient

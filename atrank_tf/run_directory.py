@@ -50,7 +50,10 @@ class RunDirectory:
         path = self.path / "settings.json"
         if not path.exists():
             raise UserError(f"{self.path}: holds no trained model (no settings.json there)")
-        return _read_json(path)
+        settings = _read_json(path)
+        if "loss" not in settings or "groups" not in settings:
+            raise UserError(f"{self.path}: was trained by an older version; train it again")
+        return settings
 
     def begin(
         self, settings: dict[str, Any], fingerprint: str, objects: Path

@@ -8,6 +8,7 @@ timelines. Model, export and clients read that file and nothing else.
 import dataclasses
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -246,6 +247,37 @@ class Schema:
     def units_per_day(self) -> int:
         """How many of the schema's time units make a day."""
         return SECONDS_PER_DAY * {"s": 1, "ms": 1000}[self.time_unit]
+
+    def select(self, groups: Collection[str] = (), targets: Collection[str] = ()) -> "Schema":
+        """Returns the schema of fewer groups that are read and fewer that are predicted.
+
+        With one of each it is the paper's one2one, with one target its all2one.
+
+        Args:
+            groups: Names of the groups to read; () for all.
+            targets: Names of the target groups to predict; () for all that are read.
+
+        Raises:
+            UserError: A name is of no group or target, or a target is not read.
+        """
+        names = [group.name for group in self.groups]
+        read = list(groups) or names
+        predicted = list(targets) or [target for target in self.targets if target in read]
+        for kind, wanted, known in (("group", read, names), ("target", predicted, self.targets)):
+            for name in wanted:
+                if name not in known:
+                    raise UserError(f"{kind} {name!r}: expected one of {', '.join(known)}")
+        for name in predicted:
+            if name not in read:
+                raise UserError(f"target {name!r} must be among the groups read: {', '.join(read)}")
+        kept = tuple(group for group in self.groups if group.name in read)
+        used = {name for g in kept for name in (g.name, *map(feature_vocabulary, g.features))}
+        return dataclasses.replace(
+            self,
+            groups=kept,
+            targets=tuple(target for target in self.targets if target in predicted),
+            vocabularies=tuple(v for v in self.vocabularies if v.name in used),
+        )
 
     def group(self, name: str) -> Group:
         """Returns the group called `name`."""

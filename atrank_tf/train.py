@@ -10,30 +10,42 @@ from absl import flags
 
 from atrank_tf import cli
 from atrank_tf.errors import UserError
-from atrank_tf.training import (
+from atrank_tf.layers.behavior_encoder import TIMES
+from atrank_tf.layers.latent_attention import SCORES
+from atrank_tf.models.atrank import DOWNSTREAMS
+from atrank_tf.settings import (
+    LOSSES,
     MODELS,
     PRECISIONS,
     REST_RULES,
     TABLE_RULES,
     TRAININGS,
     Settings,
-    train,
 )
+from atrank_tf.training import train
 
 FLAGS = flags.FLAGS
 
+_TOKENS = ("width", "embedding_width", "feature_width", "l2")
 _MODEL_FLAGS = {
     "atrank": (
-        "width",
+        *_TOKENS,
         "num_spaces",
         "num_blocks",
-        "embedding_width",
-        "feature_width",
         "dropout",
-        "l2",
+        "scores",
+        "time",
+        "downstream",
     ),
+    "bilstm": _TOKENS,
+    "bilstm_attention": _TOKENS,
     "bpr": ("width", "l2"),
+    "bst": (*_TOKENS, "dropout"),
+    "cnn": _TOKENS,
+    "din": _TOKENS,
+    "last_object": (),
     "popularity": (),
+    "sasrec": (*_TOKENS, "num_blocks", "dropout"),
 }
 
 
@@ -46,8 +58,14 @@ def _main() -> None:
         model=FLAGS.model,
         model_settings={name: FLAGS[name].value for name in sorted(given)},
         training=FLAGS.training,
+        groups=FLAGS.groups,
+        targets=FLAGS.targets,
+        single_target=FLAGS.single_target,
+        target_weights=_weights(FLAGS.target_weights),
+        loss=FLAGS.loss,
         epochs=FLAGS.epochs,
         patience=FLAGS.patience,
+        max_seconds=FLAGS.max_seconds,
         learning_rate=FLAGS.learning_rate,
         decay=FLAGS.decay,
         tables=FLAGS.tables,
@@ -69,6 +87,18 @@ def _main() -> None:
     )
 
 
+def _weights(given: list[str]) -> dict[str, float]:
+    """Reads NAME=NUMBER, ..."""
+    weights = {}
+    for item in given:
+        name, _, number = item.partition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            raise UserError(f"--target_weights {item!r}: expected NAME=NUMBER") from None
+    return weights
+
+
 def main() -> None:
     """Console script."""
     flags.DEFINE_string("data_dir", None, "Prepared data.", required=True)
@@ -81,11 +111,36 @@ def main() -> None:
         Settings.training,
         list(TRAININGS),
         "all_positions: one encoding of a stretch of a timeline trains all its targets (atrank in "
-        "its causal form). moments: a history is encoded for each moment (the paper's form).",
+        "its causal form). moments: a history is encoded for each moment (the paper's form). "
+        "auto: all_positions for the models that can, moments for the others.",
+    )
+    flags.DEFINE_list("groups", [], "Groups that are read; all by default.")
+    flags.DEFINE_list(
+        "targets",
+        [],
+        "Target groups that are predicted; by default all that are read. One group and one target: "
+        "one2one; one target: all2one; all: all2all.",
+    )
+    flags.DEFINE_bool(
+        "single_target", Settings.single_target, "Batches with candidates of one target group each."
+    )
+    flags.DEFINE_list(
+        "target_weights", [], "Weights of target groups in the loss: NAME=NUMBER,...; 1 by default."
+    )
+    flags.DEFINE_enum(
+        "loss",
+        Settings.loss,
+        ["auto", *LOSSES],
+        "pointwise, or pair-wise: bpr or hinge. auto: bpr for the model bpr, else pointwise.",
     )
     flags.DEFINE_integer("epochs", Settings.epochs, "Epochs at most.")
     flags.DEFINE_integer(
         "patience", Settings.patience, "Stop after so many epochs without a better validation AUC."
+    )
+    flags.DEFINE_float(
+        "max_seconds",
+        Settings.max_seconds,
+        "Stop after so many seconds of training, validation not counted; 0 for no bound.",
     )
     flags.DEFINE_float("learning_rate", Settings.learning_rate, "Learning rate at the start.")
     flags.DEFINE_float(
@@ -124,14 +179,31 @@ def main() -> None:
         "mixed_bfloat16 computes in bfloat16 and keeps weights in float32; for accelerators.",
     )
     flags.DEFINE_integer("seed", Settings.seed, "Of initial weights, dropout, order and negatives.")
-    flags.DEFINE_integer("width", 64, "Overall width of atrank; factors of bpr.")
+    flags.DEFINE_integer("width", 64, "Width of tokens, or of factors (bpr).")
     flags.DEFINE_integer("num_spaces", 4, "Latent semantic spaces of atrank.")
-    flags.DEFINE_integer("num_blocks", 1, "Self-attention blocks of atrank.")
-    flags.DEFINE_integer("embedding_width", 64, "Width of an object id's embedding in atrank.")
-    flags.DEFINE_integer("feature_width", 16, "Width of a side feature's embedding in atrank.")
-    flags.DEFINE_float("dropout", 0.0, "Share of values dropped in training atrank.")
+    flags.DEFINE_integer("num_blocks", 1, "Self-attention blocks (atrank 1, sasrec 2).")
+    flags.DEFINE_integer("embedding_width", 64, "Width of an object id's embedding.")
+    flags.DEFINE_integer("feature_width", 16, "Width of a side feature's embedding.")
+    flags.DEFINE_float(
+        "dropout", 0.0, "Share of values dropped in training (sasrec: 0.2 by default)."
+    )
     flags.DEFINE_float(
         "l2", 0.0, "Weight of the L2 penalty on the embeddings in use (bpr: 0.01 by default)."
+    )
+    flags.DEFINE_enum(
+        "scores",
+        "scaled_dot",
+        list(SCORES),
+        "How atrank's attention compares: scaled_dot (released code) or bilinear (paper).",
+    )
+    flags.DEFINE_enum(
+        "time",
+        "added",
+        list(TIMES),
+        "How the gap enters a behaviour in atrank's paper form (--training=moments).",
+    )
+    flags.DEFINE_enum(
+        "downstream", "dot", list(DOWNSTREAMS), "What atrank makes of a candidate and what it read."
     )
     cli.run(_main)
 

@@ -45,7 +45,7 @@ def step_flops(model: ATRank, inputs: dict[str, Any]) -> float:
         token_pairs += np.searchsorted(times, times).sum() if model.causal else len(times) ** 2
 
     width, inner = model.width, max(1, model.width // 4)
-    features, behavior = next(iter(model.behaviors.values())).objects.network.kernel.shape
+    features, behavior = next(iter(model.tokens.behaviors.values())).objects.network.kernel.shape
     embedding = features * behavior + behavior * width
     key_value = 2 * width * width
     query = width * width + 2 * width * inner  # With the feed-forward network.

@@ -58,7 +58,7 @@ class NaiveATRank(ATRank):
                 name: tf.RaggedTensor.from_tensor(column, row_splits_dtype=tf.int64)
                 for name, column in dense.items()
             }
-            encoded = self.behaviors[group.name](padded, inputs["now"], training=True)
+            encoded = self.tokens.behaviors[group.name](padded, inputs["now"], training=True)
             shape = tf.shape(dense["object"])
             tokens.append(tf.reshape(encoded.flat_values, [shape[0], shape[1], self.width]))
             masks.append(tf.sequence_mask(history["object"].row_lengths(), shape[1]))
@@ -66,11 +66,11 @@ class NaiveATRank(ATRank):
         for block in self.self_attention:
             memory = _attend(block, memory, memory, mask)
         ((target, objects),) = inputs["candidates"].items()
-        encoder = self.behaviors[target]
-        h = encoder.candidates(objects, training=True).flat_values[:, tf.newaxis, :]
+        h = self.tokens.candidates(target, objects, training=True).flat_values[:, tf.newaxis, :]
         e = _attend(self.vanilla_attention, h, memory, mask)
-        bias = self.biases[target](encoder.objects.embedding_row(objects.flat_values))
-        return tf.reduce_sum(h * e, axis=[1, 2]) / math.sqrt(self.width) + bias[:, 0]
+        return tf.reduce_sum(h * e, axis=[1, 2]) / math.sqrt(self.width) + self.tokens.bias(
+            target, objects
+        )
 
 
 def _attend(

@@ -1,5 +1,7 @@
 """`TimelineData`: prepared data, and the tf.data pipelines that read it."""
 
+import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +30,31 @@ class TimelineData:
 
     Args:
         directory: The output directory of `prepare`.
+        groups: Names of the groups to read; () for all.
+        targets: Names of the target groups to predict; () for all that are read.
 
     Attributes:
         directory: That directory.
-        schema: Its schema, sizes filled in.
+        schema: Its schema, sizes filled in, of the groups and targets chosen.
         manifest: What it holds: users, events, targets, shards, fingerprint.
         catalog: What is known of each group's objects, for the model's constructor.
 
     Raises:
-        UserError: The directory holds no prepared data, or only part of it.
+        UserError: The directory holds no prepared data, or only part of it; or there is no
+            such group or target.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(
+        self, directory: str | Path, groups: Collection[str] = (), targets: Collection[str] = ()
+    ) -> None:
         self.directory = Path(directory)
         self.manifest = Manifest.load(self.directory)
-        self.schema = Schema.load(self.directory)
+        self.schema = Schema.load(self.directory).select(groups, targets)
         self.catalog = load_catalog(self.directory, self.schema)
+
+    def num_targets(self, split: str) -> int:
+        """Returns how many targets, of the groups chosen, a split has."""
+        return sum(self.manifest.targets[split][target] for target in self.schema.targets)
 
     def batches(
         self,
@@ -53,6 +64,8 @@ class TimelineData:
         token_budget: int = _TOKEN_BUDGET,
         max_moments: int | None = None,
         all_positions: bool = False,
+        single_target: bool = False,
+        target_weights: Mapping[str, float] | None = None,
         seed: int = 0,
         epoch: int | None = None,
     ) -> tf.data.Dataset:
@@ -81,14 +94,28 @@ class TimelineData:
             max_moments: Moments that a user contributes to an epoch, chosen at random;
                 None for all.
             all_positions: Whether a row has a stretch of targets; for "train" alone.
+            single_target: Whether the candidates of a batch are all of one target group, those
+                of the others coming in batches of their own: the paper's all2all.
+            target_weights: Weight in the loss of each target group, 1 where it is not named;
+                None for batches without weights.
             seed: Same seed, same batches.
             epoch: Which epoch of the seed to give. None to give one after the other, a new
                 one at each iteration.
 
         Returns:
-            A finite dataset, one epoch long.
+            A finite dataset, one epoch long; with `target_weights` of (inputs, labels,
+            weights), float32 [candidates] like the labels.
         """
-        cut = self._cut(split, num_negatives, max_history, token_budget, max_moments, all_positions)
+        cut = self._cut(
+            split,
+            num_negatives,
+            max_history,
+            token_budget,
+            max_moments,
+            all_positions,
+            single_target,
+            target_weights,
+        )
         if split == "train" and epoch is None:
             draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
         else:
@@ -139,6 +166,8 @@ class TimelineData:
         token_budget: int = _TOKEN_BUDGET,
         max_moments: int | None = None,
         all_positions: bool = False,
+        single_target: bool = False,
+        target_weights: Mapping[str, float] | None = None,
     ) -> Cut:
         if split not in SPLITS:
             raise UserError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
@@ -148,7 +177,22 @@ class TimelineData:
             raise UserError("num_negatives, max_history and token_budget: expected 1 or more")
         if all_positions and (split != "train" or max_moments is not None):
             raise UserError("all_positions: for training alone, and without max_moments")
-        return Cut(split, num_negatives, max_history, token_budget, max_moments, all_positions)
+        for target, weight in (target_weights or {}).items():
+            if target not in self.schema.targets or not 0 <= weight < math.inf:
+                raise UserError(
+                    f"target_weights: {target!r} is {weight}: expected one of "
+                    f"{', '.join(self.schema.targets)} and a number of 0 or more"
+                )
+        return Cut(
+            split,
+            num_negatives,
+            max_history,
+            token_budget,
+            max_moments,
+            all_positions,
+            single_target,
+            target_weights,
+        )
 
     def _epoch(self, cut: Cut, seed: int, draw: tf.Tensor) -> tf.data.Dataset:
         """The batches of one epoch."""

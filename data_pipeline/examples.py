@@ -3,6 +3,7 @@
 All of it is whole-array work on a chunk or a batch: nothing here runs per user or per event.
 """
 
+import zlib
 from typing import Any
 
 import tensorflow as tf
@@ -32,7 +33,7 @@ def prepare_negatives(chunk: Chunk, schema: Schema, split: str) -> Chunk:
 
 def make_batch(
     chunk: Chunk, index: tf.Tensor, schema: Schema, cut: Cut, seed: tf.Tensor
-) -> tuple[dict[str, Any], tf.Tensor]:
+) -> tuple[dict[str, Any], tf.Tensor] | tuple[dict[str, Any], tf.Tensor, tf.Tensor]:
     """Makes one batch of examples from a chunk.
 
     Args:
@@ -46,7 +47,8 @@ def make_batch(
     Returns:
         A batch as `atrank_tf.Ranker` takes it, and the labels, float32 [candidates]: for
         each target group in turn, row after row. In training a positive stands
-        before its own negatives; otherwise a moment's positives before its negatives.
+        before its own negatives; otherwise a moment's positives before its negatives. Where
+        the cut has weights, the weight of each candidate, too.
     """
     number = chunk["rows"]["batch"]
     first = tf.searchsorted(number, index[tf.newaxis])[0]
@@ -62,10 +64,12 @@ def make_batch(
     candidates = {}
     moments = {}  # Of each candidate, for all positions.
     labels = []
-    for i, target in enumerate(schema.targets):
+    weights = []
+    for target in schema.targets:
         group = schema.group(target)
         targets = tf.ragged.range(*rows["targets"][target])
-        salt = tf.concat([seed, [i]], axis=0)
+        # Of the name alone: a target's negatives are the same whatever else is predicted.
+        salt = tf.concat([seed, [zlib.crc32(target.encode())]], axis=0)
         if group.impressions:
             time_feature, object_feature = target_features(group)
             candidates[target] = _gather(chunk, object_feature, targets)
@@ -80,13 +84,17 @@ def make_batch(
                 chunk, group, rows["user"], rows["time"], targets, cut, salt
             )
         labels.append(label)
+        if cut.target_weights is not None:
+            weights.append(tf.fill(tf.shape(label), float(cut.target_weights.get(target, 1.0))))
     inputs = {
         "user": tf.gather(chunk["user_row"], rows["user"]),
         "now": moments if cut.all_positions else rows["time"],
         "history": history,
         "candidates": candidates,
     }
-    return inputs, tf.concat(labels, axis=0)
+    if cut.target_weights is None:
+        return inputs, tf.concat(labels, axis=0)
+    return inputs, tf.concat(labels, axis=0), tf.concat(weights, axis=0)
 
 
 def _touched(chunk: Chunk, group: Group, split: str) -> tf.RaggedTensor:

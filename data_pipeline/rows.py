@@ -6,6 +6,7 @@ of each target group. Rows of like length are packed into batches together.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -43,6 +44,8 @@ class Cut:
         token_budget: Behaviours and candidates in a batch, about.
         max_moments: Moments that a user contributes, chosen at random; None for all.
         all_positions: Whether a row has a stretch of targets instead of those of a moment.
+        single_target: Whether a row, and a batch, has targets of one group alone.
+        target_weights: Weight in the loss of each target group; None for no weights.
     """
 
     split: str
@@ -51,6 +54,8 @@ class Cut:
     token_budget: int
     max_moments: int | None = None
     all_positions: bool = False
+    single_target: bool = False
+    target_weights: Mapping[str, float] | None = None
 
 
 def find_rows(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> Chunk:
@@ -68,7 +73,16 @@ def find_rows(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> Chunk:
         starts and ends in the flat features, and of moments the `time`: int64 [rows].
     """
     find = _stretches if cut.all_positions else _moments
-    rows = find(chunk, schema, cut, seed)
+    kinds = [(target,) for target in schema.targets] if cut.single_target else [schema.targets]
+    parts = []
+    for number, targets in enumerate(kinds):
+        part = find(chunk, dataclasses.replace(schema, targets=targets), cut, seed)
+        nothing = tf.zeros_like(part["user"])
+        ranges = {
+            target: part["targets"].get(target, (nothing, nothing)) for target in schema.targets
+        }
+        parts.append(part | {"targets": ranges, "kind": nothing + number})
+    rows = tf.nest.map_structure(lambda *columns: tf.concat(columns, axis=0), *parts)
     lengths = tf.add_n([limits - starts for starts, limits in rows["history"].values()])
     counts = tf.zeros_like(lengths)
     for target, (starts, limits) in rows["targets"].items():
@@ -76,11 +90,13 @@ def find_rows(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> Chunk:
         labelled = bool(schema.group(target).impressions)
         counts += targets if labelled else num_candidates(targets, cut)
     order = _batch_order(lengths, counts, cut.split == "train", seed + 1)
+    order = tf.gather(order, tf.argsort(tf.gather(rows["kind"], order), stable=True))
     # A row costs something even without a history: no batch gets endless rows.
     sizes = tf.gather(tf.maximum(lengths + counts, cut.token_budget // 512), order)
     filled = tf.cumsum(sizes) // cut.token_budget
     rows = tf.nest.map_structure(lambda column: tf.gather(column, order), rows)
-    return chunk | {"rows": rows | {"batch": tf.cumsum(tf.cast(is_new(filled), tf.int64)) - 1}}
+    begins = tf.logical_or(is_new(filled), is_new(rows.pop("kind")))
+    return chunk | {"rows": rows | {"batch": tf.cumsum(tf.cast(begins, tf.int64)) - 1}}
 
 
 def num_batches(chunk: Chunk) -> tf.Tensor:

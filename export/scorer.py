@@ -82,10 +82,13 @@ class Scorer:
             columns = [tf.gather(column, order, batch_dims=1) for column in columns]
         actions, objects, times = (column[:, : self.max_history] for column in columns)
         lengths = tf.reduce_sum(tf.cast(times >= 0, tf.int64), axis=1)
+        history = {"object": objects, "action": actions, "time": times}
+        # Oldest first again: some models read the order, within an instant too.
         return {
-            "object": tf.RaggedTensor.from_tensor(objects, lengths),
-            "action": tf.RaggedTensor.from_tensor(actions, lengths),
-            "time": tf.RaggedTensor.from_tensor(times, lengths),
+            name: tf.RaggedTensor.from_tensor(
+                tf.reverse_sequence(column, lengths, seq_axis=1), lengths
+            )
+            for name, column in history.items()
         }
 
     def _object_rows(self, group: Group, ids: tf.Tensor) -> tf.Tensor:

@@ -67,7 +67,7 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
 
     run = RunDirectory(model_dir)
     settings = run.settings()
-    data = TimelineData(settings["data_dir"])
+    data = TimelineData(settings["data_dir"], settings["groups"], settings["targets"])
     model = run.load_best(data.manifest.fingerprint)
     requests: dict[str, np.ndarray] = {}
     expected = {}

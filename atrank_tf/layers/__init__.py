@@ -6,6 +6,7 @@ from atrank_tf.layers.embedding_table import EmbeddingTable
 from atrank_tf.layers.latent_attention import LatentAttention
 from atrank_tf.layers.object_encoder import ObjectEncoder
 from atrank_tf.layers.time_bias import TimeBias
+from atrank_tf.layers.token_encoder import TokenEncoder
 
 __all__ = [
     "AttentionBlock",
@@ -14,4 +15,5 @@ __all__ = [
     "LatentAttention",
     "ObjectEncoder",
     "TimeBias",
+    "TokenEncoder",
 ]

@@ -26,6 +26,7 @@ class AttentionBlock(keras.layers.Layer):
         num_spaces: Number of latent spaces.
         dropout: Share of the values dropped in training, in [0, 1).
         time_bounds: As for `LatentAttention`.
+        scores: As for `LatentAttention`.
 
     Example:
 
@@ -41,6 +42,7 @@ class AttentionBlock(keras.layers.Layer):
         num_spaces: int = 4,
         dropout: float = 0.0,
         time_bounds: Sequence[int] = (),
+        scores: str = "scaled_dot",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -48,10 +50,12 @@ class AttentionBlock(keras.layers.Layer):
         self.num_spaces = num_spaces
         self.dropout = dropout
         self.time_bounds = list(time_bounds)
+        self.scores = scores
         self.attention = LatentAttention(
             width,
             num_spaces,
             time_bounds,
+            scores,
             name="attention",
             dtype=self.dtype_policy,
         )
@@ -110,4 +114,5 @@ class AttentionBlock(keras.layers.Layer):
             "num_spaces": self.num_spaces,
             "dropout": self.dropout,
             "time_bounds": self.time_bounds,
+            "scores": self.scores,
         }

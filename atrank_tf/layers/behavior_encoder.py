@@ -11,6 +11,8 @@ from atrank_tf.layers.embedding_table import EmbeddingTable
 from atrank_tf.layers.object_encoder import ObjectEncoder
 from atrank_tf.time_buckets import time_bucket
 
+TIMES = ("added", "concatenated")
+
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class BehaviorEncoder(keras.layers.Layer):
@@ -18,6 +20,10 @@ class BehaviorEncoder(keras.layers.Layer):
 
         u = emb_g(object) + time_g[bucket(now - time)] + action_g[action]
         token = F_M_g(u), linear
+
+    or, with the one-hot bucket concatenated, as in the released code:
+
+        token = F_M_g([emb_g(object) + action_g[action], one_hot(bucket(now - time))])
 
     A candidate is an object that nothing has been done to yet: it is F_M_g(emb_g(object)).
 
@@ -28,6 +34,7 @@ class BehaviorEncoder(keras.layers.Layer):
         behavior_width: Width of the group's behaviour embedding space.
         width: Overall width of the tokens.
         l2: Weight of the L2 penalty on the vectors in use.
+        time: "added" or "concatenated"; see above.
 
     Reference:
         ATRank, "Behavior embedding spaces" and the projection F_M of "latent semantic spaces".
@@ -40,20 +47,26 @@ class BehaviorEncoder(keras.layers.Layer):
         behavior_width: int,
         width: int,
         l2: float = 0.0,
+        time: str = "added",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if time not in TIMES:
+            raise ValueError(f"time is {time!r}: expected one of {', '.join(TIMES)}")
         self.objects = objects
         self.time_bounds = list(time_bounds)
         self.behavior_width = behavior_width
         self.width = width
         self.l2 = l2
+        self.time = time
         num_actions = objects.group.num_actions
         self.times = None
         if self.time_bounds:
             num_buckets = len(self.time_bounds) + 1
+            # A one-hot column times a matrix is a look-up of the matrix' rows.
+            time_width = behavior_width if time == "added" else width
             self.times = EmbeddingTable(
-                num_buckets, behavior_width, l2=l2, name="times", dtype=self.dtype_policy
+                num_buckets, time_width, l2=l2, name="times", dtype=self.dtype_policy
             )
         self.actions = EmbeddingTable(
             num_actions, behavior_width, l2=l2, name="actions", dtype=self.dtype_policy
@@ -82,11 +95,13 @@ class BehaviorEncoder(keras.layers.Layer):
         rows = history["object"]
         behaviors = self.objects(rows.flat_values, training=training)
         behaviors += self.actions(history["action"].flat_values, training=training)
-        if self.times is not None:
-            gaps = ragged.per_value(rows, now) - history["time"].flat_values
-            buckets = time_bucket(gaps, self.time_bounds)
-            behaviors += self.times(buckets, training=training)
-        return ragged.like(rows, self.project(behaviors))
+        if self.times is None:
+            return ragged.like(rows, self.project(behaviors))
+        gaps = ragged.per_value(rows, now) - history["time"].flat_values
+        times = self.times(time_bucket(gaps, self.time_bounds), training=training)
+        if self.time == "added":
+            return ragged.like(rows, self.project(behaviors + times))
+        return ragged.like(rows, self.project(behaviors) + times)
 
     def candidates(self, objects: tf.RaggedTensor, training: bool = False) -> tf.RaggedTensor:
         """Encodes candidates: object rows [batch, (length)] to [batch, (length), width]."""
@@ -103,6 +118,7 @@ class BehaviorEncoder(keras.layers.Layer):
             "behavior_width": self.behavior_width,
             "width": self.width,
             "l2": self.l2,
+            "time": self.time,
         }
 
     @classmethod

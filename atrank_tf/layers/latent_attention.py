@@ -10,6 +10,8 @@ import tensorflow as tf
 from atrank_tf import ragged
 from atrank_tf.layers.time_bias import TimeBias
 
+SCORES = ("scaled_dot", "bilinear")
+
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class LatentAttention(keras.layers.Layer):
@@ -17,12 +19,12 @@ class LatentAttention(keras.layers.Layer):
 
     In space k, with q = relu(Q W_q), k = relu(M W_k), v = relu(M W_v) of width d:
 
-        C_k = softmax(q k^T / sqrt(d) + bias_k) v
+        C_k = softmax(q k^T / sqrt(d) + bias_k) v      "scaled_dot", the released code's
+        C_k = softmax(q B_k M^T + bias_k) v            "bilinear", the paper's
 
-    and the result is the concatenation of C_1 .. C_K. This is the scaled dot-product
-    form of ATRank's released code; the bias is that of `TimeBias`, for the causal form,
-    and 0 for the paper's. Self-attention has the behaviours themselves for its queries;
-    vanilla attention has the candidates.
+    and the result is the concatenation of C_1 .. C_K. The bias is that of `TimeBias`, for
+    the causal form, and 0 for the paper's. Self-attention has the behaviours themselves
+    for its queries; vanilla attention has the candidates.
 
     Keys and values are made by `memorize`, once for all queries that will ever read them.
     A query that sees no behaviour gets zeros.
@@ -32,6 +34,7 @@ class LatentAttention(keras.layers.Layer):
         num_spaces: Number of latent spaces, K; divides `width`.
         time_bounds: Of the causal form, what divides gaps into buckets, for `time_bucket`.
             Without it a query sees all behaviours of its row, whenever they were.
+        scores: "scaled_dot" or "bilinear": how queries and behaviours are compared.
 
     Reference:
         Zhou et al., "ATRank: An Attention-Based User Behavior Modeling Framework for
@@ -43,20 +46,30 @@ class LatentAttention(keras.layers.Layer):
         width: int = 64,
         num_spaces: int = 4,
         time_bounds: Sequence[int] = (),
+        scores: str = "scaled_dot",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if width % num_spaces:
             raise ValueError(f"width ({width}) must be a multiple of num_spaces ({num_spaces})")
+        if scores not in SCORES:
+            raise ValueError(f"scores is {scores!r}: expected one of {', '.join(SCORES)}")
         self.width = width
         self.num_spaces = num_spaces
         self.time_bounds = list(time_bounds)
+        self.scores = scores
         self.query = keras.layers.Dense(width, "relu", name="query", dtype=self.dtype_policy)
-        self.key_value = keras.layers.Dense(
-            2 * width, "relu", name="key_value", dtype=self.dtype_policy
-        )
+        # The paper compares with the behaviours as they are: they need no keys.
+        made = width if scores == "bilinear" else 2 * width
+        self.key_value = keras.layers.Dense(made, "relu", name="key_value", dtype=self.dtype_policy)
         self.query.build((None, width))
         self.key_value.build((None, width))
+        self.bilinear = None
+        if scores == "bilinear":
+            depth = width // num_spaces
+            self.bilinear = self.add_weight(
+                name="bilinear", shape=(num_spaces, depth, width), initializer="glorot_uniform"
+            )
         self.time_bias = None
         if self.time_bounds:
             self.time_bias = TimeBias(
@@ -70,7 +83,10 @@ class LatentAttention(keras.layers.Layer):
         Returns:
             float [batch, (tokens), 2 width].
         """
-        return ragged.like(behaviors, self.key_value(behaviors.flat_values))
+        made = self.key_value(behaviors.flat_values)
+        if self.bilinear is not None:
+            made = tf.concat([behaviors.flat_values, made], axis=-1)
+        return ragged.like(behaviors, made)
 
     def call(
         self,
@@ -91,28 +107,83 @@ class LatentAttention(keras.layers.Layer):
         Returns:
             Flat float [total queries, width].
         """
-        (q,) = self._spaces(ragged.like(queries, self.query(queries.flat_values)), 1)
-        k, v = self._spaces(memory, 2)  # Each [spaces, batch, tokens, d].
-        scores = tf.matmul(q / math.sqrt(self.width // self.num_spaces), k, transpose_b=True)
+        weights, values, sees = self._attend(queries, memory, query_times, times)
+        context = tf.matmul(weights, values)  # [spaces, batch, queries, d]
+        context *= tf.cast(sees, context.dtype)[:, :, tf.newaxis]
+        context = tf.transpose(context, [1, 2, 0, 3])
+        shape = tf.shape(context)
+        return ragged.unpad(tf.reshape(context, [shape[0], shape[1], self.width]), queries)
+
+    def attention_weights(
+        self,
+        queries: tf.RaggedTensor,
+        memory: tf.RaggedTensor,
+        query_times: tf.Tensor | None = None,
+        times: tf.RaggedTensor | None = None,
+    ) -> tf.Tensor:
+        """Returns how much each query attends to each behaviour of its row.
+
+        Args:
+            queries: As for `call`.
+            memory: As for `call`.
+            query_times: As for `call`.
+            times: As for `call`.
+
+        Returns:
+            float32 [spaces, batch, queries, tokens], padded as `ragged.pad` does. Each query's
+            sum to 1 in each space; 0 for padding, for what it does not see, and
+            where it sees nothing.
+        """
+        weights, _, sees = self._attend(queries, memory, query_times, times)
+        is_query = tf.sequence_mask(queries.row_lengths(), tf.shape(weights)[2])
+        sees = tf.logical_and(sees, is_query)
+        return tf.cast(weights, tf.float32) * tf.cast(sees, tf.float32)[:, :, tf.newaxis]
+
+    def _attend(
+        self,
+        queries: tf.RaggedTensor,
+        memory: tf.RaggedTensor,
+        query_times: tf.Tensor | None,
+        times: tf.RaggedTensor | None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns weights, values, and which queries see anything, bool [batch, queries or 1]."""
+        scores, v = self._compare(queries, memory)
         if self.time_bias is None:
-            is_token = tf.sequence_mask(memory.row_lengths(), tf.shape(k)[2], scores.dtype)
+            is_token = tf.sequence_mask(memory.row_lengths(), tf.shape(v)[2], scores.dtype)
             bias = ((1.0 - is_token) * (scores.dtype.min / 2))[:, tf.newaxis, :]
             sees = memory.row_lengths()[:, tf.newaxis] > 0
         else:
             padded = ragged.pad(times, tf.int64.max)  # Padding comes after every query.
             bias = self.time_bias(query_times, padded)
             sees = query_times > tf.reduce_min(padded, axis=1, keepdims=True)
-        context = tf.matmul(tf.nn.softmax(scores + bias), v)  # [spaces, batch, queries, d]
-        context *= tf.cast(sees, context.dtype)[:, :, tf.newaxis]
-        context = tf.transpose(context, [1, 2, 0, 3])
-        shape = tf.shape(context)
-        return ragged.unpad(tf.reshape(context, [shape[0], shape[1], self.width]), queries)
+        return tf.nn.softmax(scores + bias), v, sees
+
+    def _compare(
+        self, queries: tf.RaggedTensor, memory: tf.RaggedTensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns scores [spaces, batch, queries, tokens] and values [spaces, batch, tokens, d]."""
+        flat = self.query(queries.flat_values)
+        depth = self.width // self.num_spaces
+        if self.bilinear is None:
+            (q,) = self._spaces(ragged.like(queries, flat / math.sqrt(depth)), 1)
+            k, v = self._spaces(memory, 2)
+            return tf.matmul(q, k, transpose_b=True), v
+        spaces = tf.reshape(flat, [-1, self.num_spaces, depth])
+        q = ragged.pad(
+            ragged.like(
+                queries, tf.einsum("nkd,kdw->nkw", spaces, tf.cast(self.bilinear, spaces.dtype))
+            )
+        )  # [batch, queries, spaces, width]
+        behaviors, values = tf.split(memory.flat_values, 2, axis=-1)
+        behaviors = ragged.pad(ragged.like(memory, behaviors))
+        (v,) = self._spaces(ragged.like(memory, values), 1)
+        return tf.einsum("bqkw,btw->kbqt", q, behaviors), v
 
     def _spaces(self, rows: tf.RaggedTensor, parts: int) -> list[tf.Tensor]:
-        """Divides rows [batch, (n), parts width] into parts [spaces, batch, n, d]."""
+        """Divides rows [batch, (n), parts spaces d] into parts [spaces, batch, n, d]."""
         padded = ragged.pad(rows)
         shape = tf.shape(padded)
-        depth = self.width // self.num_spaces
+        depth = padded.shape[-1] // (parts * self.num_spaces)
         spaces = tf.reshape(padded, [shape[0], shape[1], parts, self.num_spaces, depth])
         return tf.unstack(tf.transpose(spaces, [2, 3, 0, 1, 4]))
 
@@ -123,4 +194,5 @@ class LatentAttention(keras.layers.Layer):
             "width": self.width,
             "num_spaces": self.num_spaces,
             "time_bounds": self.time_bounds,
+            "scores": self.scores,
         }

@@ -1,6 +1,5 @@
 """ATRank: attention-based modelling of heterogeneous user behaviour."""
 
-import math
 from typing import Any
 
 import keras
@@ -8,12 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.layers import AttentionBlock, BehaviorEncoder, EmbeddingTable, ObjectEncoder
-from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows
+from atrank_tf.layers import AttentionBlock, TokenEncoder
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows, one_moment
 from atrank_tf.schema import Schema
 from atrank_tf.time_buckets import day_bounds, fine_bounds
 
 Memory = dict[str, tf.RaggedTensor]
+
+DOWNSTREAMS = ("dot", "mlp")
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
@@ -46,6 +47,12 @@ class ATRank(Ranker):
         dropout: Share of values dropped in training.
         l2: Weight of the L2 penalty on the embeddings in use.
         causal: Which form; see above.
+        scores: How attention compares: "scaled_dot", as the authors' released code, or
+            "bilinear", as the paper; see `LatentAttention`.
+        time: Of the paper's form: "added" to a behaviour, as in the paper, or "concatenated",
+            as in the released code; see `BehaviorEncoder`.
+        downstream: f(h, e), a candidate h and what it read, e: "dot", h . e / sqrt(width), or
+            "mlp", a network of one hidden layer of both. A bias of the object is added.
 
     Example:
 
@@ -72,14 +79,17 @@ class ATRank(Ranker):
         dropout: float = 0.0,
         l2: float = 0.0,
         causal: bool = True,
+        scores: str = "scaled_dot",
+        time: str = "added",
+        downstream: str = "dot",
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
-        for name in ("width", "num_spaces", "num_blocks", "embedding_width", "feature_width"):
+        for name in ("num_spaces", "num_blocks"):
             if locals()[name] < 1:
                 raise ValueError(f"{name} is {locals()[name]}: expected 1 or more")
-        if not 0 <= dropout < 1 or not l2 >= 0:
-            raise ValueError(f"dropout is {dropout}, l2 is {l2}: expected [0, 1) and 0 or more")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}: expected 0 to below 1")
         self.width = width
         self.num_spaces = num_spaces
         self.num_blocks = num_blocks
@@ -88,67 +98,54 @@ class ATRank(Ranker):
         self.dropout = dropout
         self.l2 = l2
         self.causal = causal
+        if causal and time != "added":
+            raise ValueError(f"time is {time!r}: only of causal=False; the causal form has biases")
+        if downstream not in DOWNSTREAMS:
+            expected = ", ".join(DOWNSTREAMS)
+            raise ValueError(f"downstream is {downstream!r}: expected one of {expected}")
+        self.scores = scores
+        self.time = time
+        self.downstream = downstream
 
         behavior_bounds, attention_bounds = (
             ([], fine_bounds(schema.units_per_day))
             if causal
             else (day_bounds(schema.num_time_buckets, schema.units_per_day), [])
         )
-        group_names = {group.name for group in schema.groups}
-        tables = {}
-        for vocabulary in schema.vocabularies:
-            size = embedding_width if vocabulary.name in group_names else feature_width
-            tables[vocabulary.name] = EmbeddingTable(
-                vocabulary.num_rows,
-                size,
-                l2=l2,
-                name=f"{vocabulary.name}_table",
-                dtype=self.dtype_policy,
-            )
-        self.behaviors = {
-            group.name: BehaviorEncoder(
-                ObjectEncoder(
-                    group,
-                    tables,
-                    embedding_width,
-                    name=f"{group.name}_objects",
-                    dtype=self.dtype_policy,
-                ),
-                time_bounds=behavior_bounds,
-                behavior_width=embedding_width,
-                width=width,
-                l2=l2,
-                name=f"{group.name}_behaviors",
-                dtype=self.dtype_policy,
-            )
-            for group in schema.groups
-        }
-        self.biases = {
-            target: EmbeddingTable(
-                schema.vocabulary(target).num_rows,
-                1,
-                "zeros",
-                name=f"{target}_bias",
-                dtype="float32",
-            )
-            for target in schema.targets
-        }
+        self.tokens = TokenEncoder(
+            schema,
+            width,
+            embedding_width,
+            feature_width,
+            behavior_bounds,
+            l2,
+            time,
+            name="tokens",
+            dtype=self.dtype_policy,
+        )
         block: dict[str, Any] = {
             "width": width,
             "num_spaces": num_spaces,
             "dropout": dropout,
             "time_bounds": attention_bounds,
+            "scores": scores,
             "dtype": self.dtype_policy,
         }
         self.self_attention = [
             AttentionBlock(**block, name=f"self_attention_{i}") for i in range(num_blocks)
         ]
         self.vanilla_attention = AttentionBlock(**block, name="vanilla_attention")
+        self.mlp = []
+        if downstream == "mlp":
+            self.mlp = [
+                keras.layers.Dense(width, "relu", name="mlp_inner", dtype=self.dtype_policy),
+                keras.layers.Dense(1, name="mlp_outer", dtype=self.dtype_policy),
+            ]
+            self.mlp[0].build((None, 2 * width))
+            self.mlp[1].build((None, width))
         self.built = True
-        for name, objects in (catalog or {}).items():
-            self.behaviors[name].objects.set_objects(objects)
-            if name in schema.targets and not schema.group(name).impressions:
-                self.biases[name].table.assign(_log_odds(objects, schema.vocabulary(name).num_rows))
+        if catalog:
+            self.tokens.set_catalog(catalog)
 
     def encode(
         self,
@@ -166,11 +163,7 @@ class ATRank(Ranker):
         """
         if self.causal:
             return self._extend({}, history, num_rows(now), training)
-        if isinstance(now, dict):
-            raise ValueError(
-                "a model with causal=False needs one moment a row: batches without all_positions"
-            )
-        tokens = self._tokens(history, now, num_rows(now), training)
+        tokens = self.tokens(history, one_moment(now), num_rows(now), training=training)
         for block in self.self_attention:
             tokens = block(tokens, block.memorize(tokens), training=training)
         last = self.vanilla_attention
@@ -198,11 +191,8 @@ class ATRank(Ranker):
         def add(name: str, rows: tf.RaggedTensor) -> tf.RaggedTensor:
             return ragged.concat_rows([memory[name], rows]) if memory else rows
 
-        tokens = self._tokens(history, None, rows, training)
-        new_times = ragged.concat_rows(
-            [history[group.name]["time"] for group in self.schema.groups if group.name in history]
-            or [ragged.empty_rows(tf.zeros([0], tf.int64), rows)]
-        )
+        tokens = self.tokens(history, None, rows, training=training)
+        new_times = self.tokens.times(history, rows)
         moments = ragged.pad(new_times)
         times = add("times", new_times)
         extended = {"times": times}
@@ -213,36 +203,62 @@ class ATRank(Ranker):
         extended[last.name] = add(last.name, last.memorize(tokens))
         return extended
 
+    def attention(
+        self, history: History, candidates: Candidates, now: Moments
+    ) -> dict[str, tf.Tensor]:
+        """Returns what every block attends to: the paper's case studies, as numbers.
+
+        Args:
+            history: As in a batch.
+            candidates: As in a batch.
+            now: As in a batch.
+
+        Returns:
+            By the name of a self-attention block its weights, float [spaces, batch,
+            behaviours, behaviours], and by the name of a target those of vanilla attention,
+            float [spaces, batch, candidates, behaviours]: the query's place before the
+            behaviour's, behaviours group after group, padded with zeros.
+        """
+        rows = num_rows(now)
+        moments = times = None
+        if self.causal:
+            times = self.tokens.times(history, rows)
+            moments = ragged.pad(times)
+        tokens = self.tokens(history, None if self.causal else one_moment(now), rows)
+        weights = {}
+        for block in self.self_attention:
+            memory = block.memorize(tokens)
+            weights[block.name] = block.attention.attention_weights(tokens, memory, moments, times)
+            tokens = block(tokens, memory, moments, times)
+        last = self.vanilla_attention
+        memory = last.memorize(tokens)
+        for target, objects in candidates.items():
+            moments = ragged.pad(now[target]) if isinstance(now, dict) else now[:, tf.newaxis]
+            h = self.tokens.candidates(target, objects)
+            weights[target] = last.attention.attention_weights(h, memory, moments, times)
+        return weights
+
     def score(
         self, memory: Memory, candidates: Candidates, now: Moments, training: bool = False
     ) -> Candidates:
-        """Scores candidates by vanilla attention to the memory: f(h, e) = h . e + bias."""
+        """Scores candidates by vanilla attention to the memory: f(h, e) + bias."""
         logits = {}
         keys_values = memory[self.vanilla_attention.name]
         for target, objects in candidates.items():
             moments = ragged.pad(now[target]) if isinstance(now, dict) else now[:, tf.newaxis]
-            encoder = self.behaviors[target]
-            h = encoder.candidates(objects, training=training)
+            h = self.tokens.candidates(target, objects, training=training)
             e = self.vanilla_attention(
                 h, keys_values, moments, memory.get("times"), training=training
             )
-            bias = self.biases[target](encoder.objects.embedding_row(objects.flat_values))
-            h_values, e_values = (tf.cast(x.flat_values, tf.float32) for x in (h, e))
-            scores = tf.reduce_sum(h_values * e_values, axis=-1) / math.sqrt(self.width)
-            logits[target] = ragged.like(objects, scores + bias[:, 0])
+            if self.mlp:
+                x = tf.concat([h.flat_values, e.flat_values], axis=-1)
+                for layer in self.mlp:
+                    x = layer(x)
+                scores = tf.cast(x[:, 0], tf.float32) + self.tokens.bias(target, objects)
+                logits[target] = ragged.like(objects, scores)
+            else:
+                logits[target] = self.tokens.logits(target, objects, h, e)
         return logits
-
-    def _tokens(
-        self, history: History, now: tf.Tensor | None, rows: tf.Tensor, training: bool
-    ) -> tf.RaggedTensor:
-        """All behaviours of each user, group after group: float [batch, (behaviours), width]."""
-        tokens = [
-            self.behaviors[group.name](history[group.name], now, training=training)
-            for group in self.schema.groups
-            if group.name in history
-        ]
-        nothing = tf.zeros([0, self.width], self.compute_dtype)
-        return ragged.concat_rows(tokens or [ragged.empty_rows(nothing, rows)])
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, the catalog left out."""
@@ -256,16 +272,7 @@ class ATRank(Ranker):
             "dropout": self.dropout,
             "l2": self.l2,
             "causal": self.causal,
+            "scores": self.scores,
+            "time": self.time,
+            "downstream": self.downstream,
         }
-
-
-def _log_odds(objects: dict[str, np.ndarray], num_rows: int) -> np.ndarray:
-    """What an object's bias must be for popularity alone: [num_rows, 1].
-
-    A positive is drawn by how often objects occur, a negative uniformly: the log-odds of
-    a candidate are log(count / mean count). Training starts from there.
-    """
-    rows, counts = objects["embedding_rows"], objects["train_counts"] + 1.0
-    totals = np.bincount(rows, counts, num_rows)
-    means = totals / np.maximum(1, np.bincount(rows, minlength=num_rows))
-    return np.log(np.maximum(means, 1.0) / counts.mean())[:, np.newaxis]

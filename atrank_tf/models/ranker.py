@@ -25,6 +25,17 @@ def num_rows(now: Moments) -> tf.Tensor:
     return tf.shape(now, tf.int64)[0]
 
 
+def one_moment(now: Moments) -> tf.Tensor:
+    """Returns the moment of each row, int64 [batch], for a memory that is of one moment.
+
+    Raises:
+        ValueError: The batch has a moment for each candidate.
+    """
+    if isinstance(now, dict):
+        raise ValueError("this model needs one moment a row: batches without all_positions")
+    return now
+
+
 class Ranker(keras.Model):
     """A model that ranks candidates for a user at a moment.
 

@@ -20,7 +20,7 @@ class Reference:
 
     def object(self, group: Any, row: int) -> np.ndarray:
         """emb_g(o): the network of the concatenated embeddings of id and features."""
-        encoder = self.model.behaviors[group.name].objects
+        encoder = self.model.tokens.behaviors[group.name].objects
         parts = [table(encoder, group.name)[self.id_row(group, row)]]
         for feature in group.features:
             vectors = table(encoder, feature.vocabulary)
@@ -34,15 +34,20 @@ class Reference:
         return dense(np.concatenate(parts), encoder.network)
 
     def id_row(self, group: Any, row: int) -> int:
-        return int(self.model.behaviors[group.name].objects.embedding_rows.numpy()[row])
+        return int(self.model.tokens.behaviors[group.name].objects.embedding_rows.numpy()[row])
 
     def behavior(self, group: Any, event: Event, now: int) -> np.ndarray:
         """F_M_g(emb_g(o) + action_g[a]), in the paper's form also + time_g[bucket]."""
-        layer = self.model.behaviors[group.name]
+        layer = self.model.tokens.behaviors[group.name]
         u = self.object(group, event[0]) + array(layer.actions.table)[event[1]]
-        if not self.model.causal:
-            u = u + array(layer.times.table)[self.bucket(now - event[2])]
-        return dense(u, layer.project)
+        if self.model.causal:
+            return dense(u, layer.project)
+        time = array(layer.times.table)[self.bucket(now - event[2])]
+        if self.model.time == "added":
+            return dense(u + time, layer.project)
+        kernel = np.concatenate([array(layer.project.kernel), array(layer.times.table)])
+        one_hot = np.eye(len(array(layer.times.table)))[self.bucket(now - event[2])]
+        return np.concatenate([u, one_hot]) @ kernel + array(layer.project.bias)
 
     def bucket(self, gap: int) -> int:
         """[0, 1) day, [1, 2), [2, 4) ...; of the causal form [0, 4) s, [4, 16) ..."""
@@ -60,11 +65,16 @@ class Reference:
             return result
         tokens = np.array([token for token, _ in memory])
         q = np.maximum(dense(query, layer.query), 0)
-        k, v = np.split(np.maximum(dense(tokens, layer.key_value), 0), 2, axis=1)
+        made = np.maximum(dense(tokens, layer.key_value), 0)
+        bilinear = self.model.scores == "bilinear"
+        k, v = (tokens, made) if bilinear else np.split(made, 2, axis=1)
         width = len(query) // layer.num_spaces
         for space in range(layer.num_spaces):
             mine = slice(space * width, (space + 1) * width)
-            scores = k[:, mine] @ q[mine] / math.sqrt(width)
+            if bilinear:
+                scores = k @ (q[mine] @ array(layer.bilinear)[space])
+            else:
+                scores = k[:, mine] @ q[mine] / math.sqrt(width)
             if self.model.causal:
                 bias = array(layer.time_bias.table)[space]
                 scores = scores + [bias[self.bucket(now - time)] for _, time in memory]
@@ -88,10 +98,14 @@ class Reference:
         for layer in self.model.self_attention:
             memory = [(self.block(token, time, memory, layer), time) for token, time in memory]
         group = self.schema.group(target)
-        h = dense(self.object(group, row), self.model.behaviors[target].project)
+        h = dense(self.object(group, row), self.model.tokens.behaviors[target].project)
         e = self.block(h, now, memory, self.model.vanilla_attention)
-        bias = array(self.model.biases[target].table)[self.id_row(group, row), 0]
-        return float(h @ e / math.sqrt(self.model.width) + bias)
+        bias = array(self.model.tokens.biases[target].table)[self.id_row(group, row), 0]
+        if self.model.downstream == "dot":
+            return float(h @ e / math.sqrt(self.model.width) + bias)
+        inner, outer = self.model.mlp
+        hidden = np.maximum(dense(np.concatenate([h, e]), inner), 0)
+        return float(dense(hidden, outer)[0] + bias)
 
 
 def array(weight: Any) -> np.ndarray:

@@ -19,13 +19,30 @@ SMALL = {"width": 16, "num_spaces": 4, "embedding_width": 8, "feature_width": 4}
 EVENTS = [(3, 1, NOW - 10), (5, 2, NOW - 90_000), (0, 0, NOW - 10**8), (3, 1, NOW - 86_400)]
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["causal", "paper"])
-def model(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
+FORMS: dict[str, dict[str, Any]] = {
+    "causal": {},
+    "paper": {"causal": False},
+    "causal-bilinear-mlp": {"scores": "bilinear", "downstream": "mlp"},
+    "paper-bilinear-concatenated": {"causal": False, "scores": "bilinear", "time": "concatenated"},
+}
+
+
+def made(form: str, data: TimelineData) -> ATRank:
     keras.utils.set_random_seed(7)
-    model = ATRank(data.schema, data.catalog, num_blocks=2, causal=request.param, **SMALL)
+    model = ATRank(data.schema, data.catalog, num_blocks=2, **FORMS[form], **SMALL)
     for weight in model.trainable_weights:  # Away from zeros and ones, where faults hide.
         weight.assign(np.random.default_rng(len(weight.shape)).normal(0, 0.5, weight.shape))
     return model
+
+
+@pytest.fixture(scope="module", params=["causal", "paper"])
+def model(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
+    return made(request.param, data)
+
+
+@pytest.fixture(scope="module", params=list(FORMS))
+def form(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
+    return made(request.param, data)
 
 
 def logits(model: ATRank, examples: list[dict[str, Any]]) -> list[dict[str, list[float]]]:
@@ -42,13 +59,36 @@ def logits(model: ATRank, examples: list[dict[str, Any]]) -> list[dict[str, list
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_scores_are_those_of_the_equations(model: ATRank, draw: st.DataObject) -> None:
-    examples = draw.draw(st.lists(examples_of(model.schema), min_size=1, max_size=3))
-    reference = Reference(model)
-    for example, found in zip(examples, logits(model, examples), strict=True):
+def test_scores_are_those_of_the_equations(form: ATRank, draw: st.DataObject) -> None:
+    examples = draw.draw(st.lists(examples_of(form.schema), min_size=1, max_size=3))
+    reference = Reference(form)
+    for example, found in zip(examples, logits(form, examples), strict=True):
         for target, rows in example["candidates"].items():
             expected = [reference.logit(example["history"], NOW, target, row) for row in rows]
             np.testing.assert_allclose(found[target], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_attention_is_there_to_be_looked_at(form: ATRank) -> None:
+    examples = [
+        {
+            "now": NOW,
+            "history": {"item": EVENTS, "query": [(1, 0, NOW - 7)]},
+            "candidates": {"item": [4, 5]},
+        },
+        {"now": NOW, "history": {}, "candidates": {"query": [1]}},
+    ]
+    batch = make_batch(examples, form.schema)
+    weights = form.attention(batch["history"], batch["candidates"], batch["now"])
+    assert set(weights) == {"self_attention_0", "self_attention_1", "item", "query"}
+    shapes = {name: tuple(w.shape) for name, w in weights.items()}
+    assert shapes["self_attention_0"] == (4, 2, 5, 5)
+    assert shapes["item"] == (4, 2, 2, 5)
+    np.testing.assert_allclose(np.sum(weights["item"], -1), [[[1, 1], [0, 0]]] * 4, atol=1e-5)
+    first = weights["self_attention_0"][:, 0].numpy()
+    times = np.array([*(time for _, _, time in EVENTS), NOW - 7])
+    visible = times[:, None] > times if form.causal else np.ones((5, 5), bool)
+    assert (first[:, ~visible] == 0).all()
+    np.testing.assert_allclose(first.sum(-1), [visible.any(axis=1)] * 4, atol=1e-5)
 
 
 def test_calling_the_model_gives_the_flat_logits_of_one_target_after_the_other(
@@ -182,7 +222,7 @@ def test_a_moment_for_each_candidate(model: ATRank) -> None:
         for target, candidates in batch["candidates"].items()
     }
     if not model.causal:
-        with pytest.raises(ValueError, match="causal=False needs one moment a row"):
+        with pytest.raises(ValueError, match="needs one moment a row"):
             model({**batch, "now": each})
         with pytest.raises(ValueError, match="has a memory of one moment"):
             model.extend({}, batch["history"])
@@ -233,7 +273,7 @@ def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
     ]
     batch = make_batch(examples, model.schema)
     weights = [
-        model.behaviors["item"].project.kernel,
+        model.tokens.behaviors["item"].project.kernel,
         model.self_attention[0].attention.key_value.kernel,
         model.self_attention[1].attention.query.kernel,
         model.vanilla_attention.attention.key_value.kernel,
@@ -264,7 +304,7 @@ def test_l2_is_on_the_vectors_in_use_alone(data: TimelineData) -> None:
     with tf.GradientTape() as tape:
         model(batch, training=True)
         penalty = tf.add_n(model.losses)
-    encoder = model.behaviors["query"].objects
+    encoder = model.tokens.behaviors["query"].objects
     table = encoder.tables["query"].table
     gradient = tape.gradient(penalty, table.value)
     assert isinstance(gradient, tf.IndexedSlices)
@@ -277,8 +317,8 @@ def test_l2_is_on_the_vectors_in_use_alone(data: TimelineData) -> None:
 def test_popularity_is_where_training_starts(data: TimelineData) -> None:
     model = ATRank(data.schema, data.catalog)
     group = data.schema.group("item")
-    rows = model.behaviors["item"].objects.embedding_rows.numpy()[group.num_oov :]
-    bias = model.biases["item"].table.numpy()[:, 0]
+    rows = model.tokens.behaviors["item"].objects.embedding_rows.numpy()[group.num_oov :]
+    bias = model.tokens.biases["item"].table.numpy()[:, 0]
     own = rows >= group.num_oov
     counts = data.catalog["item"]["train_counts"][group.num_oov :][own]
     assert np.corrcoef(bias[rows[own]], np.log(counts + 1))[0, 1] == pytest.approx(1, abs=1e-4)
@@ -317,7 +357,7 @@ def test_xla_is_declined(data: TimelineData) -> None:
 
 def test_a_shared_vocabulary_is_one_table(data: TimelineData) -> None:
     model = ATRank(data.schema, data.catalog, **SMALL)
-    tables = [model.behaviors[name].objects.tables["category"] for name in ("item", "query")]
+    tables = [model.tokens.behaviors[name].objects.tables["category"] for name in ("item", "query")]
     assert tables[0] is tables[1]
     names = [w.path for w in model.trainable_weights if w.path == "category_table/table"]
     assert len(names) == 1
@@ -328,7 +368,9 @@ def test_a_loaded_model_shares_it_still(data: TimelineData, tmp_path: Path) -> N
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert len(loaded.weights) == len(model.weights)
-    tables = [loaded.behaviors[name].objects.tables["category"] for name in ("item", "query")]
+    tables = [
+        loaded.tokens.behaviors[name].objects.tables["category"] for name in ("item", "query")
+    ]
     assert tables[0] is tables[1]
 
 
@@ -340,7 +382,7 @@ def test_mixed_precision_stays_near(data: TimelineData, causal: bool, policy: st
     model = ATRank(data.schema, data.catalog, causal=causal, **SMALL)
     for weight in model.trainable_weights:
         weight.assign(np.random.default_rng(1).normal(0, 0.3, weight.shape))
-    for bias in model.biases.values():
+    for bias in model.tokens.biases.values():
         bias.table.assign(np.zeros(bias.table.shape))
     half = ATRank(data.schema, data.catalog, causal=causal, dtype=policy, **SMALL)
     for one, other in zip(half.weights, model.weights, strict=True):

@@ -14,12 +14,15 @@ MODULES = [
     "data_pipeline.prepare",
     "atrank_tf.train",
     "atrank_tf.evaluate",
+    "atrank_tf.experiment",
+    "atrank_tf.attention",
     "export.export_model",
     "export.score",
     "export.verify",
     "benchmarks.input_pipeline",
     "benchmarks.movielens",
     "benchmarks.profile_step",
+    "benchmarks.synthetic",
 ]
 
 
@@ -38,6 +41,42 @@ def test_console_scripts_show_the_same_help() -> None:
     )
     assert "Scores raw requests with an exported model" in script.stdout
     assert "--requests" in script.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--data_dir=no", "--output_dir=out"), "no: holds no prepared data"),
+        (
+            ("--data_dir=no", "--output_dir=out", "--learning_rates=a"),
+            "--learning_rates 'a': expected numbers",
+        ),
+    ],
+)
+def test_experiments_say_it_in_one_line(
+    command: Command, arguments: tuple[str, ...], expected: str
+) -> None:
+    done = command("atrank_tf.experiment", *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {expected}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_figures_without_matplotlib() -> None:
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'matplotlib': raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "from atrank_tf import cli\n"
+        "def body():\n    from atrank_tf import attention_plots\n"
+        "cli.run(body)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "figures need matplotlib: pip install 'atrank-tf[plots]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_unknown_flags_are_refused(command: Command) -> None:

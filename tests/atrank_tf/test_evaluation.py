@@ -10,10 +10,17 @@ import pandas as pd
 import pytest
 
 from atrank_tf import UserError
-from atrank_tf.evaluation import Scoring, evaluate, format_differences, format_table
+from atrank_tf.evaluation import (
+    Scoring,
+    evaluate,
+    format_calibration,
+    format_differences,
+    format_table,
+)
 from atrank_tf.models import Popularity
 from atrank_tf.schema import Group, Schema, Split
-from atrank_tf.training import Settings, train
+from atrank_tf.settings import Settings
+from atrank_tf.training import train
 from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare import prepare
 
@@ -24,7 +31,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def runs(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs")
     train(str(data_dir), str(path / "popularity"), Settings(model="popularity"))
-    train(str(data_dir), str(path / "bpr"), Settings(model="bpr", epochs=1))
+    train(str(data_dir), str(path / "bpr"), Settings(model="bpr", loss="pointwise", epochs=1))
     return path
 
 
@@ -57,6 +64,13 @@ def test_report(data_dir: Path, runs: Path) -> None:
         f"item: AUC of bpr less that of popularity, paired by user: {gap:+.4f} ("
     )
     assert len(lines) == 2
+    found = report["calibration"]["item"]
+    assert 0 < found["log_loss"] < 1
+    assert 0 <= found["ece"] < 0.2
+    assert "calibration" not in baseline  # Popularity learns no probabilities.
+    lines = format_calibration(report).splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"item: calibration of bpr: log-loss {found['log_loss']:.4f} (base ")
 
 
 def test_scores_and_labels_stay_together(data: TimelineData) -> None:

@@ -76,6 +76,11 @@ LAYERS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], list[int]]] = {
     "objects": (object_encoder, lambda layer: layer(ROWS.flat_values), [5, 8]),
     "behaviors": (behavior_encoder, lambda layer: layer(HISTORY, NOW).flat_values, [5, 16]),
     "attention": (lambda: LatentAttention(16, 4), lambda layer: attend(layer), [3, 16]),
+    "bilinear": (
+        lambda: LatentAttention(16, 4, scores="bilinear"),
+        lambda layer: attend(layer),
+        [3, 16],
+    ),
     "causal attention": (
         lambda: LatentAttention(16, 4, BOUNDS),
         lambda layer: attend(layer, QUERY_TIMES, TIMES),
@@ -167,6 +172,28 @@ def test_a_query_that_nothing_came_before_gets_zeros() -> None:
     assert not found[0].any()  # An event of the same instant is not visible, either.
     assert not found[2].any()
     np.testing.assert_allclose(found[1], memory.flat_values[0, 16:], atol=1e-6)
+
+
+@pytest.mark.parametrize("scores", ["scaled_dot", "bilinear"])
+def test_weights_are_those_that_average_the_values(scores: str) -> None:
+    layer = LatentAttention(16, 4, BOUNDS, scores)
+    queries, behaviors = vectors([2, 1, 0]), vectors([3, 0, 2])
+    memory = layer.memorize(behaviors)
+    query_times = tf.constant([[9, 2], [9, 0], [0, 0]], tf.int64)
+    times = tf.RaggedTensor.from_row_lengths(tf.constant([1, 5, 9, 3, 4], tf.int64), [3, 0, 2])
+    weights = layer.attention_weights(queries, memory, query_times, times).numpy()
+    assert weights.shape == (4, 3, 2, 3)
+    visible = np.zeros((3, 2, 3), bool)
+    visible[0] = [[True, True, False], [True, False, False]]  # Strictly before.
+    assert ((weights > 0) == visible).all()
+    np.testing.assert_allclose(
+        weights.sum(-1), np.broadcast_to(visible.any(-1), (4, 3, 2)), atol=1e-6
+    )
+    values = memory[0].numpy()[:, 16:].reshape(3, 4, 4)
+    context = np.einsum("kqt,tkd->qkd", weights[:, 0], values).reshape(2, 16)
+    found = layer(queries, memory, query_times, times).numpy()
+    np.testing.assert_allclose(found[:2], context, atol=1e-5)
+    assert (found[2] == 0).all()
 
 
 def test_a_bias_for_each_space_and_bucket() -> None:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf import BPRLoss, PointwiseLoss, TargetCount
+from atrank_tf import BPRLoss, HingeLoss, PointwiseLoss, TargetCount
 
 LABELS = np.array([1, 0, 0, 1, 0, 1], np.float32)
 LOGITS = np.array([2.0, 1.0, -1.0, 0.5, 0.5, 30.0], np.float32)
@@ -26,12 +26,17 @@ def test_bpr_compares_each_positive_with_its_own_negatives() -> None:
     assert float(BPRLoss()(LABELS, LOGITS)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_hinge_asks_for_a_lead_of_one() -> None:
+    expected = np.mean([0.0, 0.0, 1.0])  # Leads of 1, 3 and 0.
+    assert float(HingeLoss()(LABELS, LOGITS)) == pytest.approx(expected, rel=1e-5)
+
+
 def test_bpr_of_nothing_to_compare_is_zero() -> None:
     assert float(BPRLoss()(np.array([1.0]), np.array([3.0]))) == 0
     assert float(BPRLoss()(np.array([0.0]), np.array([3.0]))) == 0
 
 
-@pytest.mark.parametrize("loss", [PointwiseLoss(), BPRLoss()])
+@pytest.mark.parametrize("loss", [PointwiseLoss(), BPRLoss(), HingeLoss()])
 def test_losses_serialise(loss: keras.losses.Loss) -> None:
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is type(loss)

@@ -21,7 +21,8 @@ import tensorflow as tf
 from atrank_tf import Popularity, UserError, training
 from atrank_tf.run_directory import RunDirectory
 from atrank_tf.schema import Group, Schema
-from atrank_tf.training import Settings, train
+from atrank_tf.settings import Settings
+from atrank_tf.training import train
 from data_pipeline.prepare import prepare
 from tests.conftest import REPOSITORY
 
@@ -73,14 +74,6 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert tags == {"train/loss", "train/targets_per_second", "validation/auc"}
 
 
-def test_the_same_seed_gives_the_same_weights(
-    finished: Path, data_dir: Path, tmp_path: Path
-) -> None:
-    train(str(data_dir), str(tmp_path), SETTINGS)
-    for one, other in zip(weights(tmp_path), weights(finished), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_the_learning_rate_falls_in_each_epoch(data_dir: Path, tmp_path: Path) -> None:
     # Batches enough that one more or less in an epoch matters little.
     train(str(data_dir), str(tmp_path), dataclasses.replace(SETTINGS, decay=0.5, token_budget=100))
@@ -108,28 +101,36 @@ def test_more_epochs_go_on_where_the_run_stood(
         np.testing.assert_array_equal(one, other)
 
 
+def test_training_ends_when_its_time_is_over(data_dir: Path, tmp_path: Path) -> None:
+    bounded = dataclasses.replace(SETTINGS, epochs=10**6, patience=10**6, max_seconds=0.5)
+    state = train(str(data_dir), str(tmp_path), bounded)
+    assert 0.5 <= state["seconds"] < 60
+    assert [seconds for seconds, _ in state["curve"]] == sorted(s for s, _ in state["curve"])
+    assert max(auc for _, auc in state["curve"]) == state["best_auc"]
+    assert train(str(data_dir), str(tmp_path), bounded) == {
+        **state,
+        "dropout_seeds": json.loads((tmp_path / "state.json").read_text())["dropout_seeds"],
+    }
+
+
 class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("batch", [2, "last"])
 def test_a_run_killed_within_an_epoch_ends_with_the_same_weights(
     finished: Path,
     data_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    batch: Any,
 ) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     save = RunDirectory.save
 
     def save_and_die(run: RunDirectory, model: Any, state: dict[str, Any], is_best: bool) -> None:
-        if state["epoch"] == 2 and state["batch"] == 0:  # The end of the second epoch.
+        if state["epoch"] == 2:  # The last save was before the epoch's last batch.
             raise Killed
         save(run, model, state, is_best)
-        if state["epoch"] == 1 and state["batch"] == batch:
-            raise Killed
 
     monkeypatch.setattr(RunDirectory, "save", save_and_die)
     with pytest.raises(Killed):
@@ -172,6 +173,16 @@ def test_early_stopping(data_dir: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert (state["epoch"], state["best_epoch"], state["best_auc"]) == (4, 2, 0.7)
 
 
+def test_pairwise_losses_are_not_for_labelled_targets(tmp_path: Path) -> None:
+    events = pd.DataFrame({"user": [1, 1, 2], "object": [1, 2, 1], "time": [1, 2, 1]})
+    events.to_csv(tmp_path / "e.csv", index=False)
+    events.assign(label=[1, 0, 1]).to_csv(tmp_path / "shown.csv", index=False)
+    schema = Schema((Group("item", impressions="shown.csv"),), ("item",))
+    prepare(schema, tmp_path / "data", [str(tmp_path / "e.csv")], base_dir=tmp_path)
+    with pytest.raises(UserError, match="candidates of item were logged with labels: use 'poin"):
+        train(str(tmp_path / "data"), str(tmp_path / "run"), Settings(model="bpr"))
+
+
 def test_without_validation_targets_the_last_epoch_is_the_best(tmp_path: Path) -> None:
     events = pd.DataFrame({"user": [1, 1, 2, 2], "object": [1, 2, 1, 3], "time": [1, 2, 1, 2]})
     events.to_csv(tmp_path / "e.csv", index=False)
@@ -197,12 +208,33 @@ def test_a_loss_beyond_all_bounds_ends_the_run(data_dir: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"model": "dnn"}, "model 'dnn': expected one of atrank, bpr, popularity"),
+        ({"model": "dnn"}, "model 'dnn': expected one of atrank, bilstm, bilstm_attention, bpr"),
         ({"epochs": 0}, "epochs is 0: expected 1 or more"),
         ({"max_history": 0}, "max_history is 0: expected 1 or more"),
         ({"max_moments": -1}, r"max_moments is -1: expected 0 \(all\) or more"),
-        ({"max_moments": 3}, "max_moments: only for training='moments'; all_positions has"),
-        ({"training": "both"}, "training 'both': expected one of all_positions, moments"),
+        (
+            {"max_moments": 3, "training": "all_positions"},
+            "max_moments: only for training='moments'; all_positions has",
+        ),
+        ({"training": "both"}, "training 'both': expected one of auto, all_positions, moments"),
+        (
+            {"model": "din", "training": "all_positions"},
+            "training='all_positions': not for din, use 'moments'",
+        ),
+        ({"loss": "x"}, "loss 'x': expected one of auto, pointwise, bpr, hinge"),
+        ({"max_seconds": -1.0}, r"max_seconds is -1.0: expected 0 \(no bound\) or more"),
+        ({"groups": ["x"]}, "group 'x': expected one of item"),
+        ({"targets": ["x"]}, "target 'x': expected one of item"),
+        ({"target_weights": {"x": 1.0}}, "target_weights: 'x' is 1.0: expected one of item"),
+        ({"target_weights": {"item": -1.0}}, "'item' is -1.0: .* a number of 0 or more"),
+        ({"model_settings": {"scores": "x"}}, "scores is 'x': expected one of scaled_dot, biline"),
+        ({"model_settings": {"downstream": "x"}}, "downstream is 'x': expected one of dot, mlp"),
+        (
+            {"training": "moments", "model_settings": {"time": "x"}},
+            "time is 'x': expected one of added, concatenated",
+        ),
+        ({"model_settings": {"time": "concatenated"}}, "only of causal=False"),
+        ({"model": "din", "model_settings": {"width": 0}}, "model 'din': width"),
         ({"tables": "x"}, "tables 'x': expected one of adam, adagrad, sgd"),
         ({"precision": "half"}, "precision 'half': expected one of float32, mixed_bfloat16"),
         ({"rest": "adagrad"}, "rest 'adagrad': expected one of adam, sgd"),
@@ -274,6 +306,10 @@ def test_nothing_trained(tmp_path: Path) -> None:
         (
             ("--data_dir=no", "--model_dir=run", "--model=popularity", "--width=3"),
             "error: --width is no setting of --model=popularity",
+        ),
+        (
+            ("--data_dir=no", "--model_dir=run", "--target_weights=item"),
+            "error: --target_weights 'item': expected NAME=NUMBER",
         ),
         (("--data_dir={data}", "--model_dir=e.txt"), "error: e.txt/checkpoints: Not a directory"),
         (

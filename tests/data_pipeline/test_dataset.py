@@ -1,6 +1,7 @@
 """Batches cut out of timelines, compared with plain Python over the logs they came from."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,69 @@ def test_epochs_in_a_row_are_those_that_batches_gives_one_by_one(data: TimelineD
         assert as_bytes(found) == as_bytes(
             data.batches("train", seed=3, epoch=epoch, token_budget=400)
         )
+
+
+@pytest.mark.parametrize("all_positions", [False, True])
+def test_batches_of_one_target_group_have_the_same_candidates(
+    data: TimelineData, all_positions: bool
+) -> None:
+    def drawn(single_target: bool) -> tuple[list[set[str]], list[tuple]]:
+        options = {"all_positions": all_positions, "single_target": single_target}
+        kinds, found = [], []
+        for inputs, _ in data.batches("train", seed=3, epoch=0, token_budget=400, **options):
+            kinds.append(
+                {t for t, rows in inputs["candidates"].items() if rows.flat_values.shape[0]}
+            )
+            for target, rows in inputs["candidates"].items():
+                times = inputs["now"][target] if all_positions else inputs["now"][:, tf.newaxis]
+                for user, mine, now in zip(inputs["user"], rows, times, strict=True):
+                    pairs = tf.stack([tf.broadcast_to(now, mine.shape), mine], axis=1).numpy()
+                    found += [(target, int(user), *pair) for pair in pairs.tolist()]
+        return kinds, found
+
+    kinds, single = drawn(True)
+    assert {frozenset(kind) for kind in kinds} == {frozenset({"item"}), frozenset({"query"})}
+    assert sum(a != b for a, b in itertools.pairwise(kinds)) > 2  # Mixed.
+    if all_positions:  # Stretches differ, and where one begins nothing is trained.
+        assert {(t, u) for t, u, *_ in single} == {(t, u) for t, u, *_ in drawn(False)[1]}
+    else:
+        assert sorted(single) == sorted(drawn(False)[1])
+
+
+def test_fewer_groups_and_targets(data: TimelineData, data_dir: Path) -> None:
+    one2one = TimelineData(data_dir, ["query"], ["query"])
+    all2one = TimelineData(data_dir, targets=["query"])
+    assert [v.name for v in one2one.schema.vocabularies] == ["query", "category"]
+    assert one2one.num_targets("test") == data.manifest.targets["test"]["query"]
+    everything = {(m["user"], m["now"]): m["candidates"] for m in moments(data, "test")}
+    for chosen, groups in ((one2one, {"query"}), (all2one, {"item", "query"})):
+        (inputs, _), *_ = chosen.batches("test")
+        assert set(inputs["history"]) == groups
+        for moment in moments(chosen, "test"):  # What else is read or predicted changes nothing.
+            wanted = everything[moment["user"], moment["now"]]["query"]
+            assert moment["candidates"] == {"query": wanted}
+
+
+def test_weights_of_targets(data: TimelineData) -> None:
+    for inputs, labels, weights in data.batches("train", target_weights={"query": 0.25}):
+        number = [inputs["candidates"][t].flat_values.shape[0] for t in ("item", "query")]
+        np.testing.assert_array_equal(weights, np.repeat([1, 0.25], number))
+        assert weights.shape == labels.shape
+
+
+@pytest.mark.parametrize(
+    ("groups", "targets", "expected"),
+    [
+        (["item", "x"], [], "group 'x': expected one of item, query"),
+        ([], ["x"], "target 'x': expected one of item, query"),
+        (["item"], ["query"], "target 'query' must be among the groups read: item"),
+    ],
+)
+def test_groups_and_targets_that_there_are_not(
+    data_dir: Path, groups: list[str], targets: list[str], expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
+        TimelineData(data_dir, groups, targets)
 
 
 def test_each_iteration_is_a_new_epoch(data: TimelineData) -> None:
@@ -448,7 +512,7 @@ def test_labelled_targets_are_the_candidates(tmp_path: Path) -> None:
         unique=True,
     )
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_any_logs_give_every_target_once(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int, int]]
 ) -> None:

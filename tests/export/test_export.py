@@ -14,12 +14,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrank_tf import ATRank, Schema, UserError
+from atrank_tf import ATRank, LastObject, Schema, UserError
 from atrank_tf.run_directory import RunDirectory
 from data_pipeline.dataset import TimelineData
 from export import session
 from export.export_model import export_model
 from export.score import build_inputs, score_file
+from export.scorer import Scorer
 from export.signature import pointwise_specs
 from export.verify import verify
 from tests.atrank_tf.batches import make_batch
@@ -47,6 +48,8 @@ def make_run(data: TimelineData, path: Path) -> RunDirectory:
         "model_settings": {},
         "max_history": 3,
         "data_dir": str(data.directory),
+        "groups": [],
+        "targets": [],
         "seed": 1,
     }
     run = RunDirectory(path)
@@ -179,6 +182,19 @@ def test_what_the_graph_handles(data: TimelineData, score: Any) -> None:
     unknown = changed(base, item_objects=[[1, 2, 3]], item_actions=[["", "?", "steal"]])
     assert np.isfinite(score(unknown)).all()
     assert np.isfinite(score(changed(base, candidate=[2**62]))).all()
+
+
+def test_models_that_read_the_order_get_that_of_the_timelines(
+    data: TimelineData, run: Path, tmp_path: Path
+) -> None:
+    scorer = Scorer(LastObject(data.schema), run / "objects", tmp_path, max_history=3)
+    # The last of one instant is the last object row, wherever a request puts it.
+    known = pq.read_table(run / "objects/item.parquet")["object"].to_pylist()
+    first, last = sorted([102, 105], key=known.index)
+    for events in (HISTORY["item"], HISTORY["item"][::-1]):
+        request = {"time": NOW, "history": {"item": events}, "candidates": [101, first, last]}
+        inputs = {k: tf.constant(v) for k, v in inputs_of(request, data.schema).items()}
+        assert scorer.pointwise(inputs, "item")["logit"].numpy().tolist() == [0.0, 0.0, 1.0]
 
 
 def test_long_histories_are_cut_to_the_newest(data: TimelineData, score: Any) -> None:

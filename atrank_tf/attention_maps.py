@@ -1,0 +1,282 @@
+"""What a trained ATRank attends to: one user's history as a case, and averages over many."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from atrank_tf.errors import UserError
+from atrank_tf.models import ATRank
+from atrank_tf.schema import Group, Schema
+from atrank_tf.time_buckets import day_bounds, fine_bounds
+
+# A picture with more is not read any more.
+_MAX_BEHAVIORS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A user's newest behaviours before a moment, and who attends to which of them.
+
+    Attributes:
+        behaviors: One line a behaviour, oldest first: its `group`, `action`, `object` (raw
+            id) and `days` before the moment.
+        candidates: One line a candidate: its `target`, `object` and `logit`.
+        self_attention: How much each behaviour attends to each, in the first block: float
+            [spaces, behaviours, behaviours].
+        vanilla_attention: How much each candidate attends to each behaviour: float [spaces,
+            candidates, behaviours].
+    """
+
+    behaviors: pd.DataFrame
+    candidates: pd.DataFrame
+    self_attention: np.ndarray
+    vanilla_attention: np.ndarray
+
+
+def object_names(directory: Path, schema: Schema) -> dict[str, list[str]]:
+    """Returns the raw id of each object row, by group.
+
+    Args:
+        directory: `objects/` of prepared data or of a run directory.
+        schema: The schema.
+    """
+    names = {}
+    for group in schema.groups:
+        ids = pq.read_table(directory / f"{group.name}.parquet", columns=["object"])["object"]
+        names[group.name] = ["unknown"] * group.num_oov + [str(raw) for raw in ids.to_pylist()]
+    return names
+
+
+def user_row(directory: Path, user: str) -> int:
+    """Returns the user row of a raw id.
+
+    Args:
+        directory: Prepared data.
+        user: The id, as text.
+
+    Raises:
+        UserError: There is no such user.
+    """
+    users = pq.read_table(directory / "users.parquet", columns=["user"])["user"].to_pylist()
+    for row, raw in enumerate(users, start=1):
+        if str(raw) == user:
+            return row
+    raise UserError(f"user {user!r}: is in none of the logs")
+
+
+def case(model: ATRank, inputs: dict[str, Any], names: dict[str, list[str]]) -> Case:
+    """Returns what there is to see of one user at one moment.
+
+    Args:
+        model: The model.
+        inputs: A batch of one row, as `Ranker` takes it, `now` int64 [1].
+        names: What `object_names` returned.
+    """
+    schema, history, now = model.schema, inputs["history"], inputs["now"]
+    weights = model.attention(history, inputs["candidates"], now)
+    logits = model.score(model.encode(history, now), inputs["candidates"], now)
+    behaviors = _behaviors(schema, history)
+    behaviors["days"] = (int(now[0]) - behaviors["time"]) / schema.units_per_day
+    behaviors["object"] = [
+        names[g][row] for g, row in zip(behaviors["group"], behaviors["object"], strict=True)
+    ]
+    order = np.argsort(behaviors["time"].to_numpy(), kind="stable")[-_MAX_BEHAVIORS:]
+    candidates = pd.concat(
+        pd.DataFrame(
+            {
+                "target": target,
+                "object": [names[target][row] for row in rows.flat_values.numpy()],
+                "logit": logits[target].flat_values.numpy(),
+            }
+        )
+        for target, rows in inputs["candidates"].items()
+    )
+    vanilla = [
+        weights[target][:, 0, : rows.row_lengths()[0]]
+        for target, rows in inputs["candidates"].items()
+    ]
+    mine = weights[model.self_attention[0].name][:, 0].numpy()
+    return Case(
+        behaviors.drop(columns=["time", "row"]).iloc[order].reset_index(drop=True),
+        candidates.reset_index(drop=True),
+        mine[:, order][:, :, order],
+        np.concatenate(vanilla, axis=1)[:, :, order],
+    )
+
+
+def averages(model: ATRank, batches: Iterable[tuple[dict[str, Any], tf.Tensor]]) -> pd.DataFrame:
+    """Averages attention by time gap, group and action.
+
+    Args:
+        model: The model.
+        batches: Batches of moments, as `TimelineData.batches` gives them. Of the candidates
+            only the positives count.
+
+    Returns:
+        One line for each `attention` (a self-attention block, or a target), `space`, `by`
+        ("gap", "group", "action") and `value`: over `pairs` of one that attends and a behaviour
+        that it sees, the mean `weight`, and the mean `lift`, the weight times the number
+        of behaviours seen: 1 is what even attention would give, however long the history.
+    """
+    bounds, gaps = _gap_buckets(model)
+    totals: dict[tuple[str, str], pd.DataFrame] = {}
+    for inputs, labels in batches:
+        weights = model.attention(inputs["history"], inputs["candidates"], inputs["now"])
+        behaviors = _behaviors(model.schema, inputs["history"])
+        for name, asks in _queries(model, inputs, labels, behaviors).items():
+            pairs = _pairs(model, weights[name].numpy(), asks, behaviors)
+            pairs["gap"] = np.array(gaps)[np.searchsorted(bounds, pairs["gap"], side="right")]
+            for by in ("gap", "group", "action"):
+                found = pairs.groupby(["space", by])[["weight", "lift", "pairs"]].sum()
+                totals[name, by] = found.add(totals.get((name, by), 0 * found), fill_value=0)
+    lines = []
+    for (name, by), total in totals.items():
+        table = total.reset_index().rename(columns={by: "value"})
+        table[["weight", "lift"]] = table[["weight", "lift"]].div(table["pairs"], axis=0)
+        lines.append(table.assign(attention=name, by=by))
+    frame = pd.concat(lines, ignore_index=True)
+    place = frame["value"].map({gap: i for i, gap in enumerate(gaps)}).fillna(0)
+    frame = frame.assign(place=place).sort_values(["attention", "by", "space", "place", "value"])
+    columns = ["attention", "by", "value", "space", "pairs", "weight", "lift"]
+    return frame[columns].reset_index(drop=True).astype({"pairs": int})
+
+
+def _behaviors(schema: Schema, history: dict[str, dict[str, tf.RaggedTensor]]) -> pd.DataFrame:
+    """All behaviours of a batch: their `row`, `group`, `action`, `object` row and `time`.
+
+    Of each row they stand in the order of the tokens.
+    """
+    groups = [group for group in schema.groups if group.name in history]
+    parts = []
+    for group in groups:
+        columns = history[group.name]
+        actions = np.array(_actions(group))[columns["action"].flat_values.numpy()]
+        parts.append(
+            pd.DataFrame(
+                {
+                    "row": columns["object"].value_rowids().numpy(),
+                    "group": group.name,
+                    "action": actions,
+                    "object": columns["object"].flat_values.numpy(),
+                    "time": columns["time"].flat_values.numpy(),
+                }
+            )
+        )
+    return pd.concat(parts).sort_values("row", kind="stable").reset_index(drop=True)
+
+
+def _actions(group: Group) -> list[str]:
+    return ["unknown", *(group.actions or (group.name,))]
+
+
+def _gap_buckets(model: ATRank) -> tuple[list[int], list[str]]:
+    """The bounds of the model's own buckets of time, and what each bucket is called."""
+    units = model.schema.units_per_day
+    days = day_bounds(model.schema.num_time_buckets, units)
+    bounds = fine_bounds(units) if model.causal else days
+    shown = [duration(bound / units) for bound in bounds]
+    # In the paper's form a behaviour reads later ones, too.
+    return [0, *bounds], ["later", f"under {shown[0]}", *(f"from {name}" for name in shown)]
+
+
+def duration(days: float) -> str:
+    """Returns a duration in the unit that suits it: "16 s", "4 min", "3 h", "12 d", "2 y"."""
+    for unit, size in (("y", 365), ("d", 1), ("h", 1 / 24), ("min", 1 / 1440)):
+        if days >= size:
+            return f"{days / size:.0f} {unit}"
+    return f"{days * 86400:.0f} s"
+
+
+def _queries(
+    model: ATRank, inputs: dict[str, Any], labels: tf.Tensor, behaviors: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Who attends, by the name of the weights: `row`, `place` in the row, and `time`."""
+    place = behaviors.groupby("row").cumcount()
+    asks = {
+        block.name: behaviors[["row", "time"]].assign(place=place) for block in model.self_attention
+    }
+    now, first = inputs["now"].numpy(), 0
+    for target in model.schema.targets:
+        rows = inputs["candidates"][target].value_rowids().numpy()
+        frame = pd.DataFrame({"row": rows, "time": now[rows]})
+        frame["place"] = frame.groupby("row").cumcount()
+        asks[target] = frame[labels.numpy()[first : first + len(rows)] > 0]
+        first += len(rows)
+    return asks
+
+
+def _pairs(
+    model: ATRank, weights: np.ndarray, asks: pd.DataFrame, behaviors: pd.DataFrame
+) -> pd.DataFrame:
+    """A line for each space and each pair of one that attends and a behaviour that it sees."""
+    read = behaviors.assign(place=behaviors.groupby("row").cumcount())
+    pairs = asks.merge(read, on="row", suffixes=("", "_read"))
+    if model.causal:
+        pairs = pairs[pairs["time_read"] < pairs["time"]]
+    seen = pairs.groupby(["row", "place"])["time"].transform("size").to_numpy()
+    at = (pairs["row"].to_numpy(), pairs["place"].to_numpy(), pairs["place_read"].to_numpy())
+    shared = pd.DataFrame(
+        {
+            "gap": (pairs["time"] - pairs["time_read"]).to_numpy(),
+            "group": pairs["group"].to_numpy(),
+            "action": pairs["action"].to_numpy(),
+            "pairs": 1,
+        }
+    )
+    return pd.concat(
+        [
+            shared.assign(space=space, weight=mine[at], lift=mine[at] * seen)
+            for space, mine in enumerate(weights)
+        ],
+        ignore_index=True,
+    )
+
+
+def find_moment(
+    batches: Iterable[tuple[dict[str, Any], tf.Tensor]], user: int | None = None
+) -> dict[str, Any] | None:
+    """Returns one row of some batches, as `case` takes it.
+
+    Args:
+        batches: Batches of moments, as `TimelineData.batches` gives them.
+        user: The row's user row; None for the row with the longest history that a picture
+            holds whole, if there is one.
+
+    Returns:
+        A batch of one row, of each target two positives at most, then two negatives at most;
+        None where there is no row with a history.
+    """
+    best, found = 0.0, None
+    for inputs, labels in batches:
+        lengths = sum(h["object"].row_lengths().numpy() for h in inputs["history"].values())
+        fit = np.where(lengths <= _MAX_BEHAVIORS, lengths, 0.5)
+        if user is not None:
+            fit = np.where(inputs["user"].numpy() == user, lengths, 0)
+        place = int(fit.argmax())
+        if fit[place] > best:
+            best = fit[place]
+            found = tf.nest.map_structure(lambda column, i=place: column[i : i + 1], inputs)
+            found["candidates"] = _few_candidates(inputs["candidates"], labels, place)
+    return found
+
+
+def _few_candidates(
+    candidates: dict[str, tf.RaggedTensor], labels: tf.Tensor, row: int
+) -> dict[str, tf.RaggedTensor]:
+    """Of one row two positives of each target, then two negatives."""
+    few, first = {}, 0
+    for target, rows in candidates.items():
+        start, end = rows.row_splits.numpy()[row : row + 2]
+        label = labels.numpy()[first + start : first + end]
+        kept = np.concatenate([np.flatnonzero(label > 0)[:2], np.flatnonzero(label <= 0)[:2]])
+        few[target] = tf.RaggedTensor.from_row_lengths(
+            tf.gather(rows.flat_values, start + kept), [len(kept)]
+        )
+        first += rows.flat_values.shape[0]
+    return few

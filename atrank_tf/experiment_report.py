@@ -1,0 +1,312 @@
+"""Tells what experiments found: tables in Markdown and CSV, figures, and one HTML page."""
+
+import base64
+import dataclasses
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from atrank_tf import attention_plots, ranking_metrics
+from atrank_tf.experiments import Budget, Entry, Trial, averaged
+from atrank_tf.run_directory import RunDirectory
+
+Results = dict[str, tuple[Entry, list[Trial]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the report: a heading, what it says, a table, a figure.
+
+    Attributes:
+        title: The heading.
+        text: What to know about it.
+        table: What was measured; None for none.
+        figure: Path of an SVG file; None for none.
+    """
+
+    title: str
+    text: str
+    table: pd.DataFrame | None = None
+    figure: Path | None = None
+
+
+def sections(
+    suite: str, results: Results, lengths: dict[int, int], budget: Budget, directory: Path
+) -> list[Section]:
+    """Returns the parts of a suite's report and draws its figures.
+
+    Args:
+        suite: Its name.
+        results: What `experiments.run` returned.
+        lengths: What `experiments.history_lengths` returned.
+        budget: What each entry was given.
+        directory: Where figures go.
+    """
+    targets = sorted(
+        {
+            name
+            for _, trials in results.values()
+            for name, users in trials[0].users.items()
+            if len(users.user)
+        }
+    )
+    tuning = (
+        f"each learning rate of {', '.join(map(str, budget.learning_rates))} was tried for "
+        f"{budget.tuning_seconds:.0f} s, and the one with the best validation AUC taken"
+        if len(budget.learning_rates) > 1
+        else f"the learning rate is {budget.learning_rates[0]} for all"
+    )
+    parts = [
+        Section(
+            f"Suite {suite}",
+            f"Each model trains {budget.seconds:.0f} s at most, {budget.seeds} times; {tuning}.",
+        )
+    ]
+    for target in targets:
+        measured = {label: t for label, (_, t) in results.items() if target in t[0].users}
+        parts += [
+            Section(
+                f"{target}: metrics",
+                "Means over users, with 95% bootstrap intervals over users, of each user's mean "
+                "over seeds; +- is the standard deviation of AUC over seeds. GAUC weighs users by "
+                "their number of positives.",
+                metrics(measured, target),
+            ),
+            Section(
+                f"{target}: paired with the first line",
+                "AUC of the first less that of each other, paired by user.",
+                differences(measured, target),
+            ),
+            Section(
+                f"{target}: AUC by density of history",
+                "Users in four parts of like size, by the number of behaviours before the test.",
+                by_density(measured, target, lengths),
+                _draw_density(measured, target, lengths, directory / f"density-{target}.svg"),
+            ),
+        ]
+    parts.append(
+        Section(
+            "AUC against training time",
+            "Validation AUC after each epoch, over seeds; validation itself is not counted.",
+            costs(results),
+            _draw_curves(results, directory / "curves.svg"),
+        )
+    )
+    return parts
+
+
+def attention(results: Results, data_dir: str, directory: Path) -> list[Section]:
+    """Returns pictures of what the first entry attends to, if it is an atrank.
+
+    Args:
+        results: What `experiments.run` returned.
+        data_dir: Prepared data.
+        directory: Where figures go.
+    """
+    label, (entry, trials) = next(iter(results.items()))
+    if entry.settings.model != "atrank":
+        return []
+    figures, _ = attention_plots.draw_run(RunDirectory(trials[0].directory), data_dir)
+    attention_plots.write(figures, directory)
+    told = {
+        "self-attention": "Each row is a behaviour, and shows what it reads of the others.",
+        "vanilla-attention": "What the user chose stands above what he did not.",
+    }
+    average = "1 is what each behaviour would get if all were read alike."
+    return [
+        Section(
+            f"{label}: {name.replace('-', ' ')}",
+            told.get(name, average),
+            figure=directory / f"{name}.svg",
+        )
+        for name in figures
+    ]
+
+
+def metrics(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
+    """Returns a line of metrics for each entry."""
+    rows = []
+    for label, trials in measured.items():
+        summary: dict[str, Any] = ranking_metrics.summarize(averaged(trials, target))
+        row: dict[str, Any] = {"model": label}
+        for name in ranking_metrics.NAMES:
+            value = summary[name]
+            row[name] = (
+                f"{value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})"
+                if value
+                else "-"
+            )
+        aucs = [np.nanmean(trial.users[target].means["auc"]) for trial in trials]
+        row["+-"] = f"{np.std(aucs):.4f}" if len(aucs) > 1 else "-"
+        row["users"] = summary["users"]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def differences(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
+    """Returns the paired difference between the first entry and each other one."""
+    first, *others = measured
+    mine = averaged(measured[first], target)
+    rows = []
+    for label in others:
+        gap = ranking_metrics.difference(mine, averaged(measured[label], target))
+        shown = f"{gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})" if gap else "-"
+        rows.append({"model": first, "against": label, "AUC difference": shown})
+    return pd.DataFrame(rows)
+
+
+def by_density(
+    measured: dict[str, list[Trial]], target: str, lengths: dict[int, int]
+) -> pd.DataFrame:
+    """Returns each entry's AUC for users with few and with many behaviours."""
+    users = averaged(next(iter(measured.values())), target).user
+    parts = density_parts(users, lengths)
+    rows = []
+    for label, trials in measured.items():
+        auc = averaged(trials, target).means["auc"]
+        row: dict[str, Any] = {"model": label}
+        for name, mine in parts.items():
+            row[name] = f"{np.nanmean(auc[mine]):.4f}" if mine.any() else "-"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def costs(results: Results) -> pd.DataFrame:
+    """Returns what each entry costs: parameters, training, and scoring."""
+    rows = []
+    for label, (entry, trials) in results.items():
+        mean = {k: float(np.mean([t.costs[k] for t in trials])) for k in trials[0].costs}
+        rows.append(
+            {
+                "model": label,
+                "learning rate": entry.settings.learning_rate,
+                "parameters": f"{mean['parameters']:,.0f}",
+                "training": f"{mean['seconds']:.0f} s",
+                "targets/s": f"{mean['targets_per_second']:,.0f}",
+                "scoring a candidate": f"{mean['scoring_microseconds']:.1f} us",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def density_parts(users: np.ndarray, lengths: dict[int, int]) -> dict[str, np.ndarray]:
+    """Divides users into four parts of like size by their number of behaviours.
+
+    Args:
+        users: User rows, integers [users].
+        lengths: What `experiments.history_lengths` returned.
+
+    Returns:
+        By the name of a part, "LOW to HIGH", who is in it: bool [users]. Fewer than four where
+        many users have the same number.
+    """
+    counts = np.array([lengths.get(int(user), 0) for user in users])
+    bounds = np.unique(np.quantile(counts, [0, 0.25, 0.5, 0.75]).astype(int))
+    number = np.searchsorted(bounds, counts, side="right") - 1
+    ends = [*(bounds[1:] - 1), counts.max()]
+    return {
+        f"{low} to {high}": number == i
+        for i, (low, high) in enumerate(zip(bounds, ends, strict=True))
+    }
+
+
+def _pyplot() -> Any:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _draw_density(
+    measured: dict[str, list[Trial]], target: str, lengths: dict[int, int], path: Path
+) -> Path:
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    parts = density_parts(averaged(next(iter(measured.values())), target).user, lengths)
+    for label, trials in measured.items():
+        auc = averaged(trials, target).means["auc"]
+        means = [np.nanmean(auc[mine]) if mine.any() else np.nan for mine in parts.values()]
+        errors = [
+            1.96 * np.nanstd(auc[mine]) / np.sqrt(max(1, mine.sum())) for mine in parts.values()
+        ]
+        axes.errorbar(list(parts), means, errors, marker=".", capsize=2, label=label)
+    axes.set(xlabel="behaviours before the test", ylabel=f"AUC of {target}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path)
+    pyplot.close(figure)
+    return path
+
+
+def _draw_curves(results: Results, path: Path) -> Path:
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    for number, (label, (_, trials)) in enumerate(results.items()):
+        for place, trial in enumerate(trials):
+            if trial.curve:
+                seconds, aucs = zip(*trial.curve, strict=True)
+                name = label if place == 0 else None
+                axes.plot(seconds, aucs, marker=".", color=f"C{number % 10}", label=name)
+    axes.set(xlabel="seconds of training", ylabel="validation AUC", xscale="log")
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small")
+    figure.savefig(path)
+    pyplot.close(figure)
+    return path
+
+
+def markdown(parts: Sequence[Section]) -> str:
+    """Returns the tables as Markdown."""
+    lines = []
+    for part in parts:
+        lines += [f"## {part.title}", "", part.text, ""]
+        if part.table is not None:
+            head = list(part.table.columns)
+            rows = part.table.to_numpy().tolist()
+            lines += [
+                f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows)
+            ]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def page(parts: Sequence[Section]) -> str:
+    """Returns one HTML page that needs no other file."""
+    body = []
+    for part in parts:
+        body.append(f"<h2>{html.escape(part.title)}</h2><p>{html.escape(part.text)}</p>")
+        if part.table is not None:
+            body.append(part.table.to_html(index=False, border=0))
+        if part.figure is not None:
+            image = base64.b64encode(part.figure.read_bytes()).decode()
+            title = html.escape(part.title)
+            body.append(f'<img alt="{title}" src="data:image/svg+xml;base64,{image}">')
+    style = (
+        "body{font:16px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
+        "table{border-collapse:collapse;font-size:.85em}td,th{padding:.3em .8em;text-align:left;"
+        "border-bottom:1px solid #ddd}img{max-width:100%}"
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>ATRank experiments'
+        f"</title><style>{style}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+
+
+def write(parts: Sequence[Section], directory: Path) -> list[Path]:
+    """Writes `report.html`, `report.md` and a CSV file for each table; returns their paths."""
+    paths = [directory / "report.html", directory / "report.md"]
+    paths[0].write_text(page(parts), encoding="utf-8")
+    paths[1].write_text(markdown(parts), encoding="utf-8")
+    for part in parts:
+        if part.table is not None:
+            name = part.title.replace(": ", "-").replace(" ", "-").lower()
+            paths.append(directory / f"{name}.csv")
+            part.table.to_csv(paths[-1], index=False)
+    return paths

@@ -1,0 +1,289 @@
+"""The paper's experiments: models trained over seeds and measured on the same candidates."""
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atrank_tf import ranking_metrics
+from atrank_tf.errors import UserError
+from atrank_tf.evaluation import Scoring
+from atrank_tf.ranking_metrics import PerUser
+from atrank_tf.run_directory import RunDirectory
+from atrank_tf.schema import Schema
+from atrank_tf.settings import MODELS, Settings
+from atrank_tf.training import DivergedError, train
+from data_pipeline.dataset import TimelineData
+
+METRICS = ("auc", "hr@10", "ndcg@10", "mrr")
+_FLOORS = ("popularity", "last_object")  # Nothing to train, so nothing to repeat.
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What every model of a suite is given alike.
+
+    Attributes:
+        seeds: Trainings of each model, with seeds 1, 2 ...
+        seconds: Of training, each time; less where validation stops rising.
+        learning_rates: Those that are tried, each for `tuning_seconds` with the first seed;
+            the one with the best validation AUC is taken.
+        tuning_seconds: Of training, for each learning rate.
+    """
+
+    seeds: int
+    seconds: float
+    learning_rates: tuple[float, ...]
+    tuning_seconds: float
+
+
+FULL = Budget(seeds=3, seconds=600.0, learning_rates=(0.001, 0.002, 0.004), tuning_seconds=60.0)
+FAST = Budget(seeds=1, seconds=30.0, learning_rates=(Settings.learning_rate,), tuning_seconds=60.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A line of a suite's tables: how it is called, and what it is trained with."""
+
+    label: str
+    settings: Settings
+
+
+def single(schema: Schema) -> list[Entry]:
+    """Every model reads the first target's group alone and predicts it: one2one."""
+    target = schema.targets[0]
+    return [
+        Entry(name, Settings(model=name, groups=[target], targets=[target]))
+        for name in ("atrank", *(name for name in MODELS if name != "atrank"))
+    ]
+
+
+def multi(schema: Schema) -> list[Entry]:
+    """ATRank in one2one, all2one and all2all, and the paper's competitors, for each target."""
+    entries = []
+    if len(schema.targets) > 1:
+        entries.append(Entry("atrank all2all", Settings(single_target=True)))
+    for target in schema.targets:
+        entries.append(Entry(f"atrank all2one {target}", Settings(targets=[target])))
+        for model in ("atrank", "bpr", "bilstm", "bilstm_attention", "cnn"):
+            settings = Settings(model=model, groups=[target], targets=[target])
+            entries.append(Entry(f"{model} one2one {target}", settings))
+    return entries
+
+
+def density(schema: Schema) -> list[Entry]:
+    """ATRank and the paper's competitors, to be compared by density of history."""
+    kept = ("atrank", "bpr", "bilstm", "bilstm_attention", "cnn", "popularity")
+    return [entry for entry in single(schema) if entry.label in kept]
+
+
+def ablation(schema: Schema) -> list[Entry]:
+    """ATRank with one thing changed at a time."""
+    moments = {"training": "moments", "token_budget": 8192}
+    changes: dict[str, dict[str, Any]] = {
+        "atrank": {},
+        "bilinear scores": {"model_settings": {"scores": "bilinear"}},
+        "downstream mlp": {"model_settings": {"downstream": "mlp"}},
+        "1 space": {"model_settings": {"num_spaces": 1}},
+        "8 spaces": {"model_settings": {"num_spaces": 8}},
+        "2 blocks": {"model_settings": {"num_blocks": 2}},
+        "128 wide, 8 spaces": {"model_settings": {"width": 128, "num_spaces": 8}},
+        "loss bpr": {"loss": "bpr"},
+        "loss hinge": {"loss": "hinge"},
+        "paper's form": moments,
+        "paper's form, bilinear": {**moments, "model_settings": {"scores": "bilinear"}},
+        "paper's form, time concatenated": {
+            **moments,
+            "model_settings": {"time": "concatenated"},
+        },
+    }
+    return [Entry(label, Settings(**change)) for label, change in changes.items()]
+
+
+SUITES: dict[str, Callable[[Schema], list[Entry]]] = {
+    "single": single,
+    "multi": multi,
+    "density": density,
+    "ablation": ablation,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What one training gave.
+
+    Attributes:
+        directory: Its run directory.
+        users: Each target's metrics by user.
+        curve: Validation AUC after so many seconds of training, by epoch.
+        costs: Seconds of training, targets a second, parameters, microseconds to score a
+            candidate.
+    """
+
+    directory: Path
+    users: dict[str, PerUser]
+    curve: list[tuple[float, float]]
+    costs: dict[str, float]
+
+
+def run(
+    suite: str, data_dir: str, output_dir: str, budget: Budget
+) -> dict[str, tuple[Entry, list[Trial]]]:
+    """Trains and measures every entry of a suite; what is there already is not done again.
+
+    Args:
+        suite: A key of `SUITES`.
+        data_dir: Prepared data.
+        output_dir: Where runs are kept, in `runs/LABEL/SEED` and `tuning/LABEL/RATE`.
+        budget: What each entry is given.
+
+    Returns:
+        By label the entry, with the learning rate that was chosen, and its trials.
+
+    Raises:
+        UserError: There is no prepared data, or `output_dir` holds runs with other settings.
+    """
+    entries = _entries(suite, data_dir)
+    results = {}
+    for number, entry in enumerate(entries, start=1):
+        print(f"-- {suite} {number}/{len(entries)}: {entry.label}", file=sys.stderr, flush=True)
+        directory = Path(output_dir)
+        chosen = _tuned(entry, data_dir, directory / "tuning" / _name(entry), budget)
+        seeds = 1 if entry.settings.model in _FLOORS else budget.seeds
+        results[entry.label] = (
+            chosen,
+            [
+                _trial(chosen.settings, data_dir, directory / "runs" / _name(entry), seed, budget)
+                for seed in range(1, seeds + 1)
+            ],
+        )
+    return results
+
+
+def _entries(suite: str, data_dir: str) -> list[Entry]:
+    """The suite's entries, less those that the data has nothing for."""
+    schema = TimelineData(data_dir).schema
+    entries = []
+    for entry in SUITES[suite](schema):
+        settings = entry.settings
+        data = TimelineData(data_dir, settings.groups, settings.targets)
+        if not (data.num_targets("train") and data.num_targets("test")):
+            print(f"-- {entry.label}: no targets in training or test, left out", file=sys.stderr)
+            continue
+        is_labelled = any(schema.group(target).impressions for target in data.schema.targets)
+        if is_labelled and settings.checked().loss != "pointwise":
+            if settings.loss != "auto":
+                print(f"-- {entry.label}: targets are labelled, left out", file=sys.stderr)
+                continue
+            settings = dataclasses.replace(settings, loss="pointwise")
+        entries.append(Entry(entry.label, settings))
+    if not entries:
+        raise UserError(f"{data_dir}: no targets lie in both training and test")
+    return entries
+
+
+def averaged(trials: list[Trial], target: str) -> PerUser:
+    """Returns each user's metrics averaged over the trials, which measured the same users."""
+    first, *others = (trial.users[target] for trial in trials)
+    if any(not np.array_equal(first.user, other.user) for other in others):
+        raise UserError(f"{target}: the trials measured different users; was the data changed?")
+    means = {
+        name: np.mean([trial.users[target].means[name] for trial in trials], axis=0)
+        for name in METRICS
+    }
+    return PerUser(first.user, first.positives, means)
+
+
+def history_lengths(data: TimelineData, max_history: int) -> dict[int, int]:
+    """Returns how many behaviours stand before each user's last test moment, by user row."""
+    lengths: dict[int, int] = {}
+    for inputs, _ in data.batches("test", num_negatives=1, max_history=max_history):
+        counts = sum(h["object"].row_lengths().numpy() for h in inputs["history"].values())
+        for user, count in zip(inputs["user"].numpy().tolist(), counts.tolist(), strict=True):
+            lengths[user] = max(count, lengths.get(user, 0))
+    return lengths
+
+
+def _name(entry: Entry) -> str:
+    return entry.label.replace("'", "").replace(",", "").replace(" ", "-")
+
+
+def _tuned(entry: Entry, data_dir: str, directory: Path, budget: Budget) -> Entry:
+    """The entry with the learning rate that reached the best validation AUC."""
+    rates = budget.learning_rates
+    if entry.settings.model in _FLOORS:
+        return entry
+    found = {}
+    for rate in rates if len(rates) > 1 else ():
+        settings = dataclasses.replace(
+            entry.settings, learning_rate=rate, max_seconds=budget.tuning_seconds, epochs=1000
+        )
+        try:
+            found[rate] = train(data_dir, str(directory / str(rate)), settings)["best_auc"] or 0.0
+        except DivergedError:
+            found[rate] = -1.0
+    best = max(found, key=lambda rate: found[rate]) if found else rates[0]
+    return dataclasses.replace(
+        entry, settings=dataclasses.replace(entry.settings, learning_rate=best)
+    )
+
+
+def _trial(settings: Settings, data_dir: str, directory: Path, seed: int, budget: Budget) -> Trial:
+    settings = dataclasses.replace(settings, seed=seed, max_seconds=budget.seconds, epochs=1000)
+    path = directory / str(seed)
+    state = train(data_dir, str(path), settings)
+    measured = path / "users.npz"
+    costs = path / "costs.json"
+    if not (measured.exists() and costs.exists()):
+        _measure(RunDirectory(path), settings, data_dir, measured, costs)
+    with np.load(measured) as arrays:
+        targets = {name.split("/")[0] for name in arrays.files}
+        users = {
+            target: PerUser(
+                arrays[f"{target}/user"],
+                arrays[f"{target}/positives"],
+                {name: arrays[f"{target}/{name}"] for name in METRICS},
+            )
+            for target in sorted(targets)
+        }
+    curve = [(seconds, auc) for seconds, auc in state["curve"] if auc is not None]
+    return Trial(path, users, curve, json.loads(costs.read_text()))
+
+
+def _measure(
+    run: RunDirectory, settings: Settings, data_dir: str, measured: Path, costs: Path
+) -> None:
+    data = TimelineData(data_dir, settings.groups, settings.targets)
+    model = run.load_best(data.manifest.fingerprint)
+    scoring = Scoring(model, data.batches("test", max_history=settings.max_history))
+    scored = scoring.run()  # Once to trace the graph.
+    start = time.monotonic()
+    scored = scoring.run()
+    seconds = time.monotonic() - start
+    arrays: dict[str, Any] = {}
+    for target, candidates in scored.items():
+        metrics = ranking_metrics.per_user(candidates)
+        arrays |= {f"{target}/user": metrics.user, f"{target}/positives": metrics.positives}
+        arrays |= {f"{target}/{name}": metrics.means[name] for name in METRICS}
+    partial = measured.with_suffix(".partial.npz")
+    np.savez(partial, **arrays)
+    partial.replace(measured)
+    training = run.training_cost()
+    count = sum(len(candidates.logit) for candidates in scored.values())
+    partial = costs.with_suffix(".partial")
+    partial.write_text(
+        json.dumps(
+            {
+                "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
+                "seconds": training["seconds"],
+                "targets_per_second": training["targets_per_second"],
+                "scoring_microseconds": 1e6 * seconds / max(1, count),
+            }
+        )
+    )
+    partial.replace(costs)

@@ -1,0 +1,205 @@
+"""From the behaviours and candidates of every group to vectors of one width."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf import ragged
+from atrank_tf.layers.behavior_encoder import BehaviorEncoder
+from atrank_tf.layers.embedding_table import EmbeddingTable
+from atrank_tf.layers.object_encoder import ObjectEncoder
+from atrank_tf.schema import Schema
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class TokenEncoder(keras.layers.Layer):
+    """Embeds all groups of a schema: what the models that read histories share.
+
+    It holds an embedding table for each vocabulary, a `BehaviorEncoder` for each group, and
+    for each target group a bias of every object.
+
+    Args:
+        schema: Description of the data, with the sizes that preparation filled in.
+        width: Width of the tokens.
+        embedding_width: Width of an object id's embedding, and of each group's behaviour
+            embedding space.
+        feature_width: Width of the embedding of a side feature.
+        time_bounds: As for `BehaviorEncoder`.
+        l2: Weight of the L2 penalty on the embeddings in use.
+        time: As for `BehaviorEncoder`.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        width: int,
+        embedding_width: int,
+        feature_width: int,
+        time_bounds: Sequence[int] = (),
+        l2: float = 0.0,
+        time: str = "added",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name in ("width", "embedding_width", "feature_width"):
+            if locals()[name] < 1:
+                raise ValueError(f"{name} is {locals()[name]}: expected 1 or more")
+        if not l2 >= 0:
+            raise ValueError(f"l2 is {l2}: expected 0 or more")
+        self.schema = schema
+        self.width = width
+        self.embedding_width = embedding_width
+        self.feature_width = feature_width
+        self.time_bounds = list(time_bounds)
+        self.l2 = l2
+        self.time = time
+        group_names = {group.name for group in schema.groups}
+        tables = {}
+        for vocabulary in schema.vocabularies:
+            size = embedding_width if vocabulary.name in group_names else feature_width
+            tables[vocabulary.name] = EmbeddingTable(
+                vocabulary.num_rows,
+                size,
+                l2=l2,
+                name=f"{vocabulary.name}_table",
+                dtype=self.dtype_policy,
+            )
+        self.behaviors = {
+            group.name: BehaviorEncoder(
+                ObjectEncoder(
+                    group,
+                    tables,
+                    embedding_width,
+                    name=f"{group.name}_objects",
+                    dtype=self.dtype_policy,
+                ),
+                time_bounds=time_bounds,
+                behavior_width=embedding_width,
+                width=width,
+                l2=l2,
+                time=time,
+                name=f"{group.name}_behaviors",
+                dtype=self.dtype_policy,
+            )
+            for group in schema.groups
+        }
+        self.biases = {
+            target: EmbeddingTable(
+                schema.vocabulary(target).num_rows,
+                1,
+                "zeros",
+                name=f"{target}_bias",
+                dtype="float32",
+            )
+            for target in schema.targets
+        }
+        self.built = True
+
+    def set_catalog(self, catalog: dict[str, dict[str, np.ndarray]]) -> None:
+        """Tells each group's encoder its objects; where negatives are sampled, sets biases.
+
+        Args:
+            catalog: For each group the arrays of `data_pipeline.Catalog`.
+        """
+        for name, objects in catalog.items():
+            self.behaviors[name].objects.set_objects(objects)
+            if name in self.biases and not self.schema.group(name).impressions:
+                num_rows = self.schema.vocabulary(name).num_rows
+                self.biases[name].table.assign(_log_odds(objects, num_rows))
+
+    def call(
+        self,
+        history: dict[str, dict[str, tf.RaggedTensor]],
+        now: tf.Tensor | None,
+        rows: tf.Tensor,
+        training: bool = False,
+    ) -> tf.RaggedTensor:
+        """Encodes all behaviours of each user, group after group.
+
+        Args:
+            history: As in a batch; a group may be absent.
+            now: The moment of prediction, int64 [batch]; read where there are time bounds.
+            rows: How many users there are, int64 [].
+            training: Passed on to the tables.
+
+        Returns:
+            Tokens, float [batch, (behaviours), width].
+        """
+        tokens = [
+            self.behaviors[group.name](history[group.name], now, training=training)
+            for group in self.schema.groups
+            if group.name in history
+        ]
+        nothing = tf.zeros([0, self.width], self.compute_dtype)
+        return ragged.concat_rows(tokens or [ragged.empty_rows(nothing, rows)])
+
+    def times(
+        self, history: dict[str, dict[str, tf.RaggedTensor]], rows: tf.Tensor
+    ) -> tf.RaggedTensor:
+        """Returns when each behaviour was, in the order of the tokens: int64 [batch, (n)]."""
+        times = [history[g.name]["time"] for g in self.schema.groups if g.name in history]
+        nothing = tf.zeros([0], tf.int64)
+        return ragged.concat_rows(times or [ragged.empty_rows(nothing, rows)])
+
+    def candidates(
+        self, target: str, objects: tf.RaggedTensor, training: bool = False
+    ) -> tf.RaggedTensor:
+        """Encodes candidates: object rows [batch, (n)] to float [batch, (n), width]."""
+        return self.behaviors[target].candidates(objects, training=training)
+
+    def bias(self, target: str, objects: tf.RaggedTensor) -> tf.Tensor:
+        """Returns the bias of each candidate: object rows [batch, (n)] to flat float32 [all]."""
+        rows = self.behaviors[target].objects.embedding_row(objects.flat_values)
+        return self.biases[target](rows)[:, 0]
+
+    def logits(
+        self, target: str, objects: tf.RaggedTensor, h: tf.RaggedTensor, e: tf.RaggedTensor
+    ) -> tf.RaggedTensor:
+        """Returns f(h, e) = h . e / sqrt(width) + bias of each candidate.
+
+        Args:
+            target: The target group.
+            objects: Object rows of the candidates, int64 [batch, (n)].
+            h: The candidates, float [batch, (n), width].
+            e: What each read of the history, float [batch, (n), width].
+
+        Returns:
+            float32 [batch, (n)].
+        """
+        h_values, e_values = (tf.cast(x.flat_values, tf.float32) for x in (h, e))
+        scores = tf.reduce_sum(h_values * e_values, axis=-1) / math.sqrt(self.width)
+        return ragged.like(objects, scores + self.bias(target, objects))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "schema": self.schema.to_dict(),
+            "width": self.width,
+            "embedding_width": self.embedding_width,
+            "feature_width": self.feature_width,
+            "time_bounds": self.time_bounds,
+            "l2": self.l2,
+            "time": self.time,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TokenEncoder":
+        """Makes the layer from what `get_config` returned."""
+        return cls(**{**config, "schema": Schema.from_dict(config["schema"])})
+
+
+def _log_odds(objects: dict[str, np.ndarray], num_rows: int) -> np.ndarray:
+    """What an object's bias must be for popularity alone: [num_rows, 1].
+
+    A positive is drawn by how often objects occur, a negative uniformly: the log-odds of
+    a candidate are log(count / mean count). Training starts from there.
+    """
+    rows, counts = objects["embedding_rows"], objects["train_counts"] + 1.0
+    totals = np.bincount(rows, counts, num_rows)
+    means = totals / np.maximum(1, np.bincount(rows, minlength=num_rows))
+    return np.log(np.maximum(means, 1.0) / counts.mean())[:, np.newaxis]

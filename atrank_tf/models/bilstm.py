@@ -1,0 +1,130 @@
+"""Bi-LSTM, with and without attention: the paper's recurrent competitors."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf import ragged
+from atrank_tf.layers import AttentionBlock, TokenEncoder
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows, one_moment
+from atrank_tf.schema import Schema
+from atrank_tf.time_buckets import day_bounds
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class BiLSTM(Ranker):
+    """Reads a history, oldest behaviour first, with an LSTM in each direction.
+
+    Without attention a history is the last state of both directions. With it every
+    candidate attends to the states at all behaviours, by ATRank's own vanilla attention.
+
+    Args:
+        schema: Description of the data.
+        catalog: What is known of each group's objects: `TimelineData.catalog`.
+        attention: Whether candidates attend to the states.
+        width: Width of the tokens; even, each direction gets half of it.
+        embedding_width: As for `ATRank`.
+        feature_width: As for `ATRank`.
+        l2: As for `ATRank`.
+
+    Reference:
+        ATRank's competitors "Bi-LSTM" and "Bi-LSTM + Attention", after Zhang et al.,
+        "Sequential Click Prediction for Sponsored Search with Recurrent Neural
+        Networks", AAAI 2014.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        catalog: dict[str, dict[str, np.ndarray]] | None = None,
+        attention: bool = False,
+        width: int = 64,
+        embedding_width: int = 64,
+        feature_width: int = 16,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(schema, **kwargs)
+        if width < 2 or width % 2:
+            raise ValueError(f"width is {width}: expected an even number, half a direction")
+        self.attention = attention
+        self.width = width
+        self.embedding_width = embedding_width
+        self.feature_width = feature_width
+        self.l2 = l2
+        self.tokens = TokenEncoder(
+            schema,
+            width,
+            embedding_width,
+            feature_width,
+            day_bounds(schema.num_time_buckets, schema.units_per_day),
+            l2,
+            name="tokens",
+            dtype=self.dtype_policy,
+        )
+        self.recurrent = keras.layers.Bidirectional(
+            keras.layers.LSTM(width // 2, return_sequences=attention, dtype=self.dtype_policy),
+            name="recurrent",
+            dtype=self.dtype_policy,
+        )
+        self.recurrent.build((None, None, width))
+        self.vanilla_attention = (
+            AttentionBlock(width, name="vanilla_attention", dtype=self.dtype_policy)
+            if attention
+            else None
+        )
+        self.built = True
+        if catalog:
+            self.tokens.set_catalog(catalog)
+
+    def encode(
+        self,
+        history: History,
+        now: Moments,
+        user: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> Any:
+        """Runs both directions over each history.
+
+        Returns:
+            The last states, float [batch, width]; with attention what candidates read of
+            the states, float [batch, (behaviours), 2 width].
+        """
+        rows = num_rows(now)
+        tokens = self.tokens(history, one_moment(now), rows, training=training)
+        tokens = ragged.sort_rows(tokens, self.tokens.times(history, rows))
+        padded = ragged.pad(tokens)
+        # Without a history a row reads one zero: cuDNN refuses rows that are masked whole.
+        lengths = tf.maximum(tokens.row_lengths(), 1)
+        is_token = tf.sequence_mask(lengths, tf.shape(padded)[1])
+        states = self.recurrent(padded, mask=is_token, training=training)
+        if self.vanilla_attention is None:
+            return states
+        return self.vanilla_attention.memorize(ragged.like(tokens, ragged.unpad(states, tokens)))
+
+    def score(
+        self, memory: Any, candidates: Candidates, now: Moments, training: bool = False
+    ) -> Candidates:
+        """Scores candidates by their dot product with what they read, plus a bias."""
+        logits = {}
+        for target, objects in candidates.items():
+            h = self.tokens.candidates(target, objects, training=training)
+            if self.vanilla_attention is None:
+                e = ragged.spread(objects, memory)
+            else:
+                e = self.vanilla_attention(h, memory, training=training)
+            logits[target] = self.tokens.logits(target, objects, h, e)
+        return logits
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, the catalog left out."""
+        return {
+            **super().get_config(),
+            "attention": self.attention,
+            "width": self.width,
+            "embedding_width": self.embedding_width,
+            "feature_width": self.feature_width,
+            "l2": self.l2,
+        }

@@ -1,0 +1,146 @@
+"""BST: a Transformer over the history with the candidate at its end."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf import ragged
+from atrank_tf.layers import TokenEncoder
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows, one_moment
+from atrank_tf.schema import Schema
+from atrank_tf.time_buckets import day_bounds
+
+_UNITS = (128, 64)
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class BST(Ranker):
+    """Puts the candidate behind the history and relates all of them by self-attention.
+
+    What came out at the candidate's place, and the mean of what came out at the
+    behaviours', go through an MLP. So every candidate costs a pass over the history.
+
+    Args:
+        schema: Description of the data.
+        catalog: What is known of each group's objects: `TimelineData.catalog`.
+        width: Width of the tokens; a multiple of `num_heads`.
+        num_heads: Attention heads.
+        embedding_width: As for `ATRank`.
+        feature_width: As for `ATRank`.
+        dropout: Share of values dropped in training.
+        l2: As for `ATRank`.
+
+    Reference:
+        Chen et al., "Behavior Sequence Transformer for E-commerce Recommendation in
+        Alibaba", DLP-KDD 2019; with the behaviours' mean in place of their concatenation, as
+        histories have any length, and the gap to `now` for the position, as there.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        catalog: dict[str, dict[str, np.ndarray]] | None = None,
+        width: int = 64,
+        num_heads: int = 4,
+        embedding_width: int = 64,
+        feature_width: int = 16,
+        dropout: float = 0.0,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(schema, **kwargs)
+        if num_heads < 1 or width % num_heads:
+            raise ValueError(f"width ({width}) must be a multiple of num_heads ({num_heads})")
+        self.width = width
+        self.num_heads = num_heads
+        self.embedding_width = embedding_width
+        self.feature_width = feature_width
+        self.dropout = dropout
+        self.l2 = l2
+        policy = self.dtype_policy
+        self.tokens = TokenEncoder(
+            schema,
+            width,
+            embedding_width,
+            feature_width,
+            day_bounds(schema.num_time_buckets, schema.units_per_day),
+            l2,
+            name="tokens",
+            dtype=policy,
+        )
+        self.attention = keras.layers.MultiHeadAttention(
+            num_heads, width // num_heads, dropout=dropout, name="attention", dtype=policy
+        )
+        self.attention_norm = keras.layers.LayerNormalization(name="attention_norm", dtype=policy)
+        self.inner = keras.layers.Dense(4 * width, "leaky_relu", name="inner", dtype=policy)
+        self.outer = keras.layers.Dense(width, name="outer", dtype=policy)
+        self.drop = keras.layers.Dropout(dropout, name="drop", dtype=policy)
+        self.feed_forward_norm = keras.layers.LayerNormalization(
+            name="feed_forward_norm", dtype=policy
+        )
+        self.mlp = [
+            keras.layers.Dense(units, activation, name=f"mlp_{i}", dtype=policy)
+            for i, (units, activation) in enumerate(
+                [*((units, "leaky_relu") for units in _UNITS), (1, None)]
+            )
+        ]
+        shape = (None, None, width)
+        self.attention.build(shape, shape)
+        for layer in (self.attention_norm, self.inner, self.feed_forward_norm):
+            layer.build(shape)
+        self.outer.build((None, None, 4 * width))
+        for layer, inputs in zip(self.mlp, (2 * width, *_UNITS), strict=True):
+            layer.build((None, inputs))
+        self.built = True
+        if catalog:
+            self.tokens.set_catalog(catalog)
+
+    def encode(
+        self,
+        history: History,
+        now: Moments,
+        user: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.RaggedTensor:
+        """Embeds the behaviours, float [batch, (behaviours), width]; `score` does the rest."""
+        return self.tokens(history, one_moment(now), num_rows(now), training=training)
+
+    def score(
+        self, memory: tf.RaggedTensor, candidates: Candidates, now: Moments, training: bool = False
+    ) -> Candidates:
+        """Scores candidates, each by a Transformer of its own."""
+        behaviors = ragged.pad(memory)
+        is_behavior = tf.sequence_mask(memory.row_lengths(), tf.shape(behaviors)[1])
+        logits = {}
+        for target, objects in candidates.items():
+            h = self.tokens.candidates(target, objects, training=training).flat_values
+            x = tf.concat([ragged.per_value(objects, behaviors), h[:, tf.newaxis, :]], axis=1)
+            mine = ragged.per_value(objects, is_behavior)  # [candidates, T]
+            seen = tf.pad(mine, [[0, 0], [0, 1]], constant_values=True)[:, tf.newaxis, :]
+            context = self.attention(x, x, attention_mask=seen, training=training)
+            x = self.attention_norm(x + self.drop(context, training=training))
+            y = self.drop(self.outer(self.inner(x)), training=training)
+            y = self.feed_forward_norm(x + y)
+            weights = tf.cast(mine, y.dtype)[:, :, tf.newaxis]
+            count = tf.maximum(tf.reduce_sum(weights, axis=1), 1)
+            mean = tf.reduce_sum(y[:, :-1] * weights, axis=1) / count
+            z = tf.concat([y[:, -1], mean], axis=-1)
+            for layer in self.mlp:
+                z = layer(z)
+            scores = tf.cast(z[:, 0], tf.float32) + self.tokens.bias(target, objects)
+            logits[target] = ragged.like(objects, scores)
+        return logits
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, the catalog left out."""
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "num_heads": self.num_heads,
+            "embedding_width": self.embedding_width,
+            "feature_width": self.feature_width,
+            "dropout": self.dropout,
+            "l2": self.l2,
+        }

@@ -1,0 +1,120 @@
+"""CNN with max-pooling: the paper's convolutional competitor."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf import ragged
+from atrank_tf.layers import TokenEncoder
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows, one_moment
+from atrank_tf.schema import Schema
+from atrank_tf.time_buckets import day_bounds
+
+# Behaviours that a filter sees at once, and filters of each such window.
+_WINDOWS = range(1, 11)
+_FILTERS = 32
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class CNN(Ranker):
+    """Runs filters over a history, oldest behaviour first, and keeps each one's maximum.
+
+    Args:
+        schema: Description of the data.
+        catalog: What is known of each group's objects: `TimelineData.catalog`.
+        width: Width of the tokens.
+        embedding_width: As for `ATRank`.
+        feature_width: As for `ATRank`.
+        l2: As for `ATRank`.
+
+    Reference:
+        ATRank's competitor "CNN + Pooling", after Kim, "Convolutional Neural Networks for
+        Sentence Classification", EMNLP 2014.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        catalog: dict[str, dict[str, np.ndarray]] | None = None,
+        width: int = 64,
+        embedding_width: int = 64,
+        feature_width: int = 16,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(schema, **kwargs)
+        self.width = width
+        self.embedding_width = embedding_width
+        self.feature_width = feature_width
+        self.l2 = l2
+        self.tokens = TokenEncoder(
+            schema,
+            width,
+            embedding_width,
+            feature_width,
+            day_bounds(schema.num_time_buckets, schema.units_per_day),
+            l2,
+            name="tokens",
+            dtype=self.dtype_policy,
+        )
+        self.filters = [
+            keras.layers.Conv1D(
+                _FILTERS,
+                window,
+                padding="same",
+                activation="relu",
+                name=f"filters_{window}",
+                dtype=self.dtype_policy,
+            )
+            for window in _WINDOWS
+        ]
+        for filters in self.filters:
+            filters.build((None, None, width))
+        self.project = keras.layers.Dense(width, name="project", dtype=self.dtype_policy)
+        self.project.build((None, len(_WINDOWS) * _FILTERS))
+        self.built = True
+        if catalog:
+            self.tokens.set_catalog(catalog)
+
+    def encode(
+        self,
+        history: History,
+        now: Moments,
+        user: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Returns what the filters found in each history, float [batch, width]."""
+        rows = num_rows(now)
+        tokens = self.tokens(history, one_moment(now), rows, training=training)
+        tokens = ragged.sort_rows(tokens, self.tokens.times(history, rows))
+        padded = ragged.pad(tokens)
+        is_token = tf.sequence_mask(tokens.row_lengths(), tf.shape(padded)[1], padded.dtype)
+        # What a filter finds is 0 or more, so 0 hides padding from the maximum.
+        found = [
+            tf.reduce_max(filters(padded) * is_token[:, :, tf.newaxis], axis=1)
+            for filters in self.filters
+        ]
+        return self.project(tf.concat(found, axis=-1))
+
+    def score(
+        self, memory: tf.Tensor, candidates: Candidates, now: Moments, training: bool = False
+    ) -> Candidates:
+        """Scores candidates by their dot product with what was found, plus a bias."""
+        logits = {}
+        for target, objects in candidates.items():
+            h = self.tokens.candidates(target, objects, training=training)
+            e = ragged.spread(objects, memory)
+            logits[target] = self.tokens.logits(target, objects, h, e)
+        return logits
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, the catalog left out."""
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "embedding_width": self.embedding_width,
+            "feature_width": self.feature_width,
+            "l2": self.l2,
+        }

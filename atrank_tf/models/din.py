@@ -1,0 +1,137 @@
+"""DIN: each candidate activates the behaviours that matter to it."""
+
+import itertools
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf import ragged
+from atrank_tf.layers import TokenEncoder
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows, one_moment
+from atrank_tf.schema import Schema
+from atrank_tf.time_buckets import day_bounds
+
+_ACTIVATION_UNITS = 36
+_UNITS = (80, 40)
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class DIN(Ranker):
+    """Weighs each behaviour by a small network of the behaviour and the candidate.
+
+        a_j = w relu(W [q, k_j, q - k_j, q * k_j])       no softmax
+        logit = MLP([sum_j a_j k_j, q]) + bias
+
+    W is kept as its parts for q, k and q * k (q - k is linear in both), so that what
+    is computed for each pair is a product of matrices.
+
+    Args:
+        schema: Description of the data.
+        catalog: What is known of each group's objects: `TimelineData.catalog`.
+        width: Width of the tokens.
+        embedding_width: As for `ATRank`.
+        feature_width: As for `ATRank`.
+        l2: As for `ATRank`.
+
+    Reference:
+        Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018;
+        with ReLU in place of Dice.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        catalog: dict[str, dict[str, np.ndarray]] | None = None,
+        width: int = 64,
+        embedding_width: int = 64,
+        feature_width: int = 16,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(schema, **kwargs)
+        self.width = width
+        self.embedding_width = embedding_width
+        self.feature_width = feature_width
+        self.l2 = l2
+        self.tokens = TokenEncoder(
+            schema,
+            width,
+            embedding_width,
+            feature_width,
+            day_bounds(schema.num_time_buckets, schema.units_per_day),
+            l2,
+            name="tokens",
+            dtype=self.dtype_policy,
+        )
+
+        def dense(units: int, inputs: int, name: str, **options: Any) -> keras.layers.Dense:
+            layer = keras.layers.Dense(units, name=name, dtype=self.dtype_policy, **options)
+            layer.build((None, inputs))
+            return layer
+
+        self.of_query = dense(_ACTIVATION_UNITS, width, "of_query")
+        self.of_key = dense(_ACTIVATION_UNITS, width, "of_key", use_bias=False)
+        self.of_product = self.add_weight(
+            name="of_product", shape=(_ACTIVATION_UNITS, width), initializer="glorot_uniform"
+        )
+        self.weigh = dense(1, _ACTIVATION_UNITS, "weigh")
+        sizes = (2 * width, *_UNITS, 1)
+        self.mlp = [
+            dense(units, inputs, f"mlp_{i}", activation="relu" if units > 1 else None)
+            for i, (inputs, units) in enumerate(itertools.pairwise(sizes))
+        ]
+        self.built = True
+        if catalog:
+            self.tokens.set_catalog(catalog)
+
+    def encode(
+        self,
+        history: History,
+        now: Moments,
+        user: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.RaggedTensor:
+        """Embeds the behaviours, float [batch, (behaviours), width]; `score` does the rest."""
+        return self.tokens(history, one_moment(now), num_rows(now), training=training)
+
+    def score(
+        self, memory: tf.RaggedTensor, candidates: Candidates, now: Moments, training: bool = False
+    ) -> Candidates:
+        """Scores candidates by what they activate in the history."""
+        keys = ragged.pad(memory)  # [batch, T, width]
+        of_keys = ragged.pad(ragged.like(memory, self.of_key(memory.flat_values)))
+        is_key = tf.sequence_mask(memory.row_lengths(), tf.shape(keys)[1], keys.dtype)
+        logits = {}
+        for target, objects in candidates.items():
+            q = self.tokens.candidates(target, objects, training=training)
+            queries = ragged.pad(q)  # [batch, Q, width]
+            of_queries = ragged.pad(ragged.like(q, self.of_query(q.flat_values)))
+            scaled = queries[:, :, tf.newaxis, :] * tf.cast(self.of_product, queries.dtype)
+            shape = tf.shape(scaled)  # [batch, Q, units, width]
+            flat = tf.reshape(scaled, [shape[0], shape[1] * shape[2], self.width])
+            products = tf.matmul(flat, keys, transpose_b=True)
+            products = tf.reshape(products, [shape[0], shape[1], shape[2], tf.shape(keys)[1]])
+            of_pairs = products + of_queries[..., tf.newaxis]
+            of_pairs += tf.transpose(of_keys, [0, 2, 1])[:, tf.newaxis]
+            kernel = tf.cast(self.weigh.kernel, of_pairs.dtype)
+            weights = tf.reduce_sum(tf.nn.relu(of_pairs) * kernel, axis=2)
+            weights += tf.cast(self.weigh.bias, weights.dtype)
+            interest = tf.matmul(weights * is_key[:, tf.newaxis, :], keys)  # [batch, Q, width]
+            x = tf.concat([ragged.unpad(interest, q), q.flat_values], axis=-1)
+            for layer in self.mlp:
+                x = layer(x)
+            scores = tf.cast(x[:, 0], tf.float32) + self.tokens.bias(target, objects)
+            logits[target] = ragged.like(objects, scores)
+        return logits
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, the catalog left out."""
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "embedding_width": self.embedding_width,
+            "feature_width": self.feature_width,
+            "l2": self.l2,
+        }

@@ -1,0 +1,173 @@
+"""Causal self-attention over positions, as in SASRec."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf import ragged
+from atrank_tf.layers import EmbeddingTable, TokenEncoder
+from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows
+from atrank_tf.schema import Schema
+
+_POSITIONS = 512  # What stands further back in a row shares the last one's embedding.
+
+
+class _Block(keras.layers.Layer):
+    """Attention to what stands before, then a feed-forward network, each with residual."""
+
+    def __init__(self, width: int, num_heads: int, dropout: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.norms = [
+            keras.layers.LayerNormalization(name=f"norm_{i}", dtype=policy) for i in range(2)
+        ]
+        self.attention = keras.layers.MultiHeadAttention(
+            num_heads, width // num_heads, dropout=dropout, name="attention", dtype=policy
+        )
+        self.inner = keras.layers.Dense(width, "relu", name="inner", dtype=policy)
+        self.outer = keras.layers.Dense(width, name="outer", dtype=policy)
+        self.drop = keras.layers.Dropout(dropout, name="drop", dtype=policy)
+        shape = (None, None, width)
+        for layer in (*self.norms, self.inner, self.outer):
+            layer.build(shape)
+        self.attention.build(shape, shape)
+        self.built = True
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Relates padded rows, float [batch, T, width]; padding stands behind all else."""
+        queries = self.norms[0](x)
+        x += self.attention(queries, x, use_causal_mask=True, training=training)
+        inner = self.drop(self.inner(self.norms[1](x)), training=training)
+        return x + self.drop(self.outer(inner), training=training)
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class SASRec(Ranker):
+    """Reads a history, oldest behaviour first, by self-attention to what came before.
+
+    Each behaviour's state sees itself and all that stands before it; a candidate is scored
+    against the state of the last behaviour strictly before its moment. Positions, not
+    times, tell behaviours apart. One encoding serves every moment.
+
+    Args:
+        schema: Description of the data.
+        catalog: What is known of each group's objects: `TimelineData.catalog`.
+        width: Width of the tokens; a multiple of `num_heads`.
+        num_heads: Attention heads.
+        num_blocks: Self-attention blocks.
+        embedding_width: As for `ATRank`.
+        feature_width: As for `ATRank`.
+        dropout: Share of values dropped in training.
+        l2: As for `ATRank`.
+
+    Reference:
+        Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018; with
+        behaviours of all groups, their actions and features, in place of items.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        catalog: dict[str, dict[str, np.ndarray]] | None = None,
+        width: int = 64,
+        num_heads: int = 2,
+        num_blocks: int = 2,
+        embedding_width: int = 64,
+        feature_width: int = 16,
+        dropout: float = 0.2,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(schema, **kwargs)
+        if num_heads < 1 or width % num_heads:
+            raise ValueError(f"width ({width}) must be a multiple of num_heads ({num_heads})")
+        self.width = width
+        self.num_heads = num_heads
+        self.num_blocks = num_blocks
+        self.embedding_width = embedding_width
+        self.feature_width = feature_width
+        self.dropout = dropout
+        self.l2 = l2
+        self.tokens = TokenEncoder(
+            schema,
+            width,
+            embedding_width,
+            feature_width,
+            l2=l2,
+            name="tokens",
+            dtype=self.dtype_policy,
+        )
+        self.positions = EmbeddingTable(
+            _POSITIONS, width, name="positions", dtype=self.dtype_policy
+        )
+        self.blocks = [
+            _Block(width, num_heads, dropout, name=f"block_{i}", dtype=self.dtype_policy)
+            for i in range(num_blocks)
+        ]
+        self.norm = keras.layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
+        self.norm.build((None, None, width))
+        self.built = True
+        if catalog:
+            self.tokens.set_catalog(catalog)
+
+    def encode(
+        self,
+        history: History,
+        now: Moments,
+        user: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, tf.RaggedTensor]:
+        """Relates each behaviour to those before it.
+
+        Returns:
+            `states`, float [batch, (behaviours), width], and their `times`, int64 [batch,
+            (behaviours)], oldest first.
+        """
+        rows = num_rows(now)
+        times = self.tokens.times(history, rows)
+        tokens = self.tokens(history, None, rows, training=training)
+        tokens, times = ragged.sort_rows(tokens, times), ragged.sort_rows(times, times)
+        places = tf.ragged.range(tokens.row_lengths()).flat_values
+        embedded = self.positions(tf.minimum(places, _POSITIONS - 1), training=training)
+        x = ragged.pad(ragged.like(tokens, tokens.flat_values + embedded))
+        for block in self.blocks:
+            x = block(x, training=training)
+        return {"states": ragged.like(tokens, ragged.unpad(self.norm(x), tokens)), "times": times}
+
+    def score(
+        self,
+        memory: dict[str, tf.RaggedTensor],
+        candidates: Candidates,
+        now: Moments,
+        training: bool = False,
+    ) -> Candidates:
+        """Scores candidates against the last state before their moment, plus a bias."""
+        states, times = memory["states"], ragged.pad(memory["times"], tf.int64.max)
+        nothing = tf.zeros([1, self.width], states.dtype)
+        padded = tf.concat([states.flat_values, nothing], axis=0)
+        logits = {}
+        for target, objects in candidates.items():
+            moments = now[target] if isinstance(now, dict) else ragged.spread(objects, now)
+            before = tf.searchsorted(times, ragged.pad(moments), out_type=tf.int64)
+            before = ragged.unpad(before, objects)
+            last = ragged.per_value(objects, states.row_starts()) + before - 1
+            last = tf.where(before > 0, last, tf.shape(padded, tf.int64)[0] - 1)
+            h = self.tokens.candidates(target, objects, training=training)
+            e = ragged.like(objects, tf.gather(padded, last))
+            logits[target] = self.tokens.logits(target, objects, h, e)
+        return logits
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, the catalog left out."""
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "num_heads": self.num_heads,
+            "num_blocks": self.num_blocks,
+            "embedding_width": self.embedding_width,
+            "feature_width": self.feature_width,
+            "dropout": self.dropout,
+            "l2": self.l2,
+        }

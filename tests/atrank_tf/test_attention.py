@@ -1,0 +1,119 @@
+"""Attention made visible: averages against plain loops, and figures that are written."""
+
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atrank_tf import ATRank, UserError
+from atrank_tf.attention_maps import averages, case, duration, find_moment, object_names, user_row
+from atrank_tf.attention_plots import (
+    draw_averages,
+    draw_run,
+    draw_self_attention,
+    draw_vanilla_attention,
+)
+from atrank_tf.run_directory import RunDirectory
+from atrank_tf.settings import Settings
+from atrank_tf.training import train
+from data_pipeline.dataset import TimelineData
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+SMALL = {"width": 8, "num_spaces": 2, "embedding_width": 8, "feature_width": 4}
+
+
+@pytest.fixture(scope="module", params=[True, False])
+def model(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
+    return ATRank(data.schema, data.catalog, causal=request.param, **SMALL)
+
+
+def test_averages_are_what_loops_give(model: ATRank, data: TimelineData) -> None:
+    batches = list(data.batches("test", num_negatives=2, token_budget=300).take(2))
+    expected: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for inputs, labels in batches:
+        weights = model.attention(inputs["history"], inputs["candidates"], inputs["now"])["item"]
+        positive, first = labels.numpy() > 0, 0
+        for i, row in enumerate(inputs["candidates"]["item"].to_list()):
+            number = sum(len(h["object"][i].numpy()) for h in inputs["history"].values())
+            actions = inputs["history"]["item"]["action"][i].numpy()
+            for place in range(len(row)):
+                for j, action in enumerate(actions):  # Items are the first group.
+                    if positive[first + place]:
+                        for space in range(2):
+                            lift = float(weights[space, i, place, j]) * number
+                            expected[space, ("unknown", "buy", "view")[action]].append(lift)
+            first += len(row)
+    frame = averages(model, batches)
+    mine = frame[(frame["attention"] == "item") & (frame["by"] == "action")]
+    found = {(line.space, line.value): line for line in mine.itertuples() if line.value != "query"}
+    assert set(found) == set(expected)
+    for key, lifts in expected.items():
+        assert found[key].pairs == len(lifts)
+        assert found[key].lift == pytest.approx(np.mean(lifts), rel=1e-4)
+    for _, part in frame.groupby(["attention", "by", "space"]):
+        assert (part["lift"] * part["pairs"]).sum() == pytest.approx(part["pairs"].sum(), rel=1e-3)
+
+
+def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData) -> None:
+    names = object_names(data.directory / "objects", data.schema)
+    moment = find_moment(data.batches("test", num_negatives=2))
+    assert moment is not None
+    shown = case(model, moment, names)
+    assert (shown.behaviors["days"] > 0).all()
+    assert shown.behaviors["days"].is_monotonic_decreasing
+    assert set(shown.behaviors["group"]) <= {"item", "query"}
+    assert set(shown.behaviors["object"]) <= {*map(str, range(100, 140)), *map(str, range(1, 9))}
+    count = len(shown.behaviors)
+    assert shown.self_attention.shape == (2, count, count)
+    sums = shown.vanilla_attention.sum(axis=2)
+    np.testing.assert_allclose(sums, np.ones((2, len(shown.candidates))), atol=1e-5)
+    for draw in (draw_self_attention, draw_vanilla_attention):
+        texts = {text.get_text() for text in draw(shown).legends[0].get_texts()}
+        assert texts <= {"item: buy", "item: view", "item: unknown", "query", "query: unknown"}
+    figure = draw_averages(averages(model, data.batches("test").take(1)), "item")
+    assert figure.axes[0].get_xlabel() == "gap between the two"
+
+
+def test_a_user_is_found_by_his_id(data: TimelineData) -> None:
+    row = user_row(data.directory, "7")
+    moment = find_moment(data.batches("test"), row)
+    assert moment is not None
+    assert moment["user"].numpy().tolist() == [row]
+    assert find_moment(data.batches("test"), 10**6) is None
+    with pytest.raises(UserError, match="user 'x': is in none of the logs"):
+        user_row(data.directory, "x")
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [(0.0, "0 s"), (16 / 86400, "16 s"), (1 / 24, "1 h"), (12.0, "12 d"), (730.0, "2 y")],
+)
+def test_durations(days: float, expected: str) -> None:
+    assert duration(days) == expected
+
+
+def test_command_line(data_dir: Path, tmp_path: Path, command: Command) -> None:
+    # On one group, which is quick to train.
+    settings = Settings(model_settings=SMALL, epochs=1, groups=["query"], targets=["query"])
+    train(str(data_dir), str(tmp_path / "run"), settings)
+    done = command("atrank_tf.attention", f"--data_dir={data_dir}", "--model_dir=run")
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "run/attention").iterdir()}
+    assert {"averages.csv", "self-attention.svg", "average-query.png"} <= names
+    found = {
+        value.tag
+        for path in (tmp_path / "run/tensorboard").iterdir()
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+        for value in tf.compat.v1.Event.FromString(record).summary.value
+    }
+    assert "attention/vanilla-attention" in found
+
+
+def test_other_models_have_no_such_attention(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text('{"model": "popularity"}')
+    with pytest.raises(UserError, match="holds a popularity; attention is atrank's"):
+        draw_run(RunDirectory(tmp_path), str(data_dir))

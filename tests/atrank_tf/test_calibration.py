@@ -1,0 +1,63 @@
+"""Calibration against scikit-learn, and against probabilities that are known."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from atrank_tf.calibration import calibration, expected_calibration_error
+from atrank_tf.ranking_metrics import Scored
+
+
+def drawn(n: int = 200_000) -> tuple[np.ndarray, np.ndarray]:
+    """Labels that happen with the probability of their logits."""
+    random = np.random.default_rng(0)
+    logit = random.normal(-1, 1.5, n)
+    return (random.random(n) < 1 / (1 + np.exp(-logit))).astype(int), logit
+
+
+def of(label: np.ndarray, logit: np.ndarray, labelled: bool = True) -> Scored:
+    return Scored(np.zeros_like(label), np.zeros_like(label), label, logit, labelled)
+
+
+def test_log_loss_is_scikit_learns() -> None:
+    label, logit = drawn(500)
+    found = calibration(of(label, logit), 1)
+    assert found is not None
+    assert found["log_loss"] == pytest.approx(log_loss(label, 1 / (1 + np.exp(-logit))))
+    base = np.full(len(label), label.mean())
+    assert found["log_loss_of_base_rate"] == pytest.approx(log_loss(label, base))
+
+
+def test_true_probabilities_have_hardly_an_error_and_others_theirs() -> None:
+    label, logit = drawn()
+    found = calibration(of(label, logit), 1)
+    assert found is not None
+    assert found["ece"] < 0.005
+    too_sure = calibration(of(label, 3 * logit), 1)
+    assert too_sure is not None
+    assert too_sure["ece"] > 0.05
+    assert too_sure["log_loss"] > found["log_loss"]
+    assert expected_calibration_error(label, np.ones(len(label))) == pytest.approx(1 - label.mean())
+
+
+def test_logits_learned_of_few_negatives_are_right_among_many() -> None:
+    label, logit = drawn()
+    # Training saw 2 negatives of each positive: its log-odds are those of such a sample.
+    learned = logit - np.log(2 * label.mean() / (1 - label.mean()))
+    found = calibration(of(label, learned, labelled=False), 2)
+    assert found is not None
+    assert found["ece"] < 0.005
+
+
+def test_extreme_logits_and_nothing_to_measure() -> None:
+    found = calibration(of(np.array([1, 0]), np.array([1000.0, -1000.0])), 1)
+    assert found is not None
+    assert found["log_loss"] == 0
+    assert calibration(of(np.array([1, 1]), np.array([0.0, 1.0])), 1) is None
+    assert calibration(of(np.array([], int), np.array([])), 1) is None
+
+
+def test_like_probabilities_share_a_bin_in_whatever_order_they_come() -> None:
+    label = np.repeat([1, 0], 500)
+    assert expected_calibration_error(label, np.full(1000, 0.5)) == pytest.approx(0)
+    assert expected_calibration_error(label, np.full(1000, 0.7)) == pytest.approx(0.2)

@@ -1,0 +1,174 @@
+"""Experiments: what a suite trains, that it goes on where it was, and what its report says."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from atrank_tf import experiment_report, experiments, ranking_metrics
+from atrank_tf.errors import UserError
+from atrank_tf.evaluation import evaluate
+from atrank_tf.experiments import METRICS, SUITES, Budget, Entry, Trial
+from atrank_tf.ranking_metrics import PerUser
+from atrank_tf.schema import Group, Schema
+from atrank_tf.settings import MODELS, Settings
+from atrank_tf.training import DivergedError
+from data_pipeline.dataset import TimelineData
+from data_pipeline.prepare import prepare
+
+SMALL = {"width": 8, "num_spaces": 2, "embedding_width": 8, "feature_width": 4}
+BUDGET = Budget(seeds=1, seconds=0.3, learning_rates=(0.004,), tuning_seconds=0.2)
+ENTRIES = [
+    Entry("atrank small", Settings(model_settings=SMALL)),
+    Entry("bpr one2one item", Settings(model="bpr", groups=["item"], targets=["item"])),
+    Entry("popularity", Settings(model="popularity")),
+]
+
+
+@pytest.mark.parametrize("suite", list(SUITES))
+def test_the_entries_of_a_suite(suite: str, data: TimelineData) -> None:
+    entries = SUITES[suite](data.schema)
+    assert len({entry.label for entry in entries}) == len(entries)
+    for entry in entries:
+        settings = entry.settings.checked()
+        data.schema.select(settings.groups, settings.targets)
+    assert entries[0].settings.model == "atrank"
+    models = {entry.settings.model for entry in entries}
+    if suite == "single":
+        assert models == set(MODELS)
+    if suite in ("multi", "density"):
+        assert models >= {"atrank", "bpr", "bilstm", "bilstm_attention", "cnn"}
+
+
+def trained(output: Path) -> dict[Path, int]:
+    """When each checkpoint was written, of models that are trained at all."""
+    paths = [path for path in output.rglob("*.keras") if "popularity" not in str(path)]
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+@pytest.fixture(scope="module")
+def results(
+    data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[experiment_report.Results, Path]:
+    output = tmp_path_factory.mktemp("suite")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SUITES, "small", lambda _: ENTRIES)
+        first = experiments.run("small", str(data_dir), str(output), BUDGET)
+        states = trained(output)
+        again = experiments.run("small", str(data_dir), str(output), BUDGET)
+    assert trained(output) == states
+    for label, (entry, trials) in first.items():
+        assert again[label][0] == entry
+        for one, other in zip(trials, again[label][1], strict=True):
+            assert one.curve == [tuple(point) for point in other.curve]
+            for target, users in one.users.items():
+                np.testing.assert_array_equal(users.means["auc"], other.users[target].means["auc"])
+    return again, output
+
+
+def test_trials(results: tuple[experiment_report.Results, Path], data_dir: Path) -> None:
+    found, output = results
+    assert [len(trials) for _, trials in found.values()] == [1, 1, 1]
+    for _, trials in found.values():
+        assert {trial.directory.parent.parent for trial in trials} == {output / "runs"}
+    _, (trial,) = found["bpr one2one item"]
+    report = evaluate(str(data_dir), str(trial.directory))
+    expected = report["targets"]["item"]["auc"]["value"]
+    assert np.nanmean(trial.users["item"].means["auc"]) == pytest.approx(expected)
+
+
+def test_the_learning_rate_that_validates_best_is_taken(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class EnoughError(Exception):
+        pass
+
+    def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, float | None]:
+        asked.append((settings.learning_rate, settings.max_seconds))
+        if settings.max_seconds == 9.0:
+            raise EnoughError
+        if settings.learning_rate == 0.4:
+            raise DivergedError
+        return {"best_auc": {0.1: 0.6, 0.2: 0.8, 0.3: None}[settings.learning_rate]}
+
+    monkeypatch.setattr(experiments, "train", train)
+    monkeypatch.setitem(SUITES, "small", lambda _: ENTRIES)
+    with pytest.raises(EnoughError):
+        experiments.run(
+            "small", str(data_dir), str(tmp_path), Budget(1, 9.0, (0.1, 0.2, 0.3, 0.4), 2.0)
+        )
+    assert asked == [(0.1, 2.0), (0.2, 2.0), (0.3, 2.0), (0.4, 2.0), (0.2, 9.0)]
+
+
+def test_report(results: tuple[experiment_report.Results, Path], data: TimelineData) -> None:
+    found, output = results
+    lengths = experiments.history_lengths(data, 1000)
+    parts = experiment_report.sections("small", found, lengths, BUDGET, output)
+    parts += experiment_report.attention(found, str(data.directory), output)
+    paths = experiment_report.write(parts, output)
+    assert all(path.stat().st_size for path in paths)
+    page = paths[0].read_text()
+    assert page.count("data:image/svg+xml;base64,") == sum(bool(p.figure) for p in parts) >= 6
+    assert 'src="http' not in page
+    table = pd.read_csv(output / "item-metrics.csv").set_index("model")
+    assert list(table.index) == [entry.label for entry in ENTRIES]
+    auc = experiments.averaged(found["popularity"][1], "item").means["auc"]
+    assert table["auc"]["popularity"].startswith(f"{np.nanmean(auc):.4f} (")
+    assert table["+-"]["popularity"] == "-"
+    gaps = pd.read_csv(output / "item-paired-with-the-first-line.csv").set_index("against")
+    gap = ranking_metrics.difference(
+        experiments.averaged(found["atrank small"][1], "item"),
+        experiments.averaged(found["popularity"][1], "item"),
+    )
+    assert gap is not None
+    assert gaps["AUC difference"]["popularity"].startswith(f"{gap['value']:+.4f} (")
+    assert "bpr one2one item" not in (output / "query-metrics.csv").read_text()
+
+
+def test_entries_without_targets_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = pd.DataFrame({"user": [1, 2], "object": [1, 2], "time": [1, 2]})
+    events.to_csv(tmp_path / "e.csv", index=False)
+    prepare(Schema((Group("item"),), ("item",)), tmp_path / "data", [str(tmp_path / "e.csv")])
+    monkeypatch.setitem(SUITES, "small", lambda _: [ENTRIES[2]])
+    with pytest.raises(UserError, match="no targets lie in both training and test"):
+        experiments.run("small", str(tmp_path / "data"), str(tmp_path / "out"), BUDGET)
+
+
+def test_seeds_are_averaged_user_by_user() -> None:
+    users = np.array([3, 5])
+    trials = [
+        Trial(
+            Path(),
+            {"item": PerUser(users, np.array([1, 2]), dict.fromkeys(METRICS, np.array(values)))},
+            [],
+            {},
+        )
+        for values in ([0.2, 0.4], [0.6, 1.0])
+    ]
+    found = experiments.averaged(trials, "item")
+    np.testing.assert_allclose(found.means["auc"], [0.4, 0.7])
+    table = experiment_report.metrics({"a": trials, "b": trials[:1]}, "item").set_index("model")
+    assert table["+-"].tolist() == ["0.2500", "-"]
+    other = dataclasses.replace(
+        trials[1], users={"item": dataclasses.replace(trials[1].users["item"], user=users + 1)}
+    )
+    with pytest.raises(UserError, match="item: the trials measured different users"):
+        experiments.averaged([trials[0], other], "item")
+
+
+def test_density_parts_hold_every_user_once(data: TimelineData) -> None:
+    lengths = experiments.history_lengths(data, 1000)
+    users = np.array(sorted(lengths))
+    parts = experiment_report.density_parts(users, lengths)
+    assert sum(part.astype(int) for part in parts.values()).tolist() == [1] * len(users)
+    for name, part in parts.items():
+        low, high = map(int, name.split(" to "))
+        counts = [lengths[user] for user in users[part].tolist()]
+        assert low <= min(counts) <= max(counts) <= high
+    assert len(experiment_report.density_parts(users, dict.fromkeys(users.tolist(), 5))) == 1
