@@ -245,8 +245,8 @@ def find_moment(
 
     Args:
         batches: Batches of moments, as `TimelineData.batches` gives them.
-        user: The row's user row; None for the row with the longest history that a picture
-            holds whole, if there is one.
+        user: The row's user row; None for a row with behaviours of many groups and a long
+            history, of those that a picture holds whole, if there are any.
 
     Returns:
         A batch of one row, of each target two positives at most, then two negatives at most;
@@ -254,8 +254,9 @@ def find_moment(
     """
     best, found = 0.0, None
     for inputs, labels in batches:
-        lengths = sum(h["object"].row_lengths().numpy() for h in inputs["history"].values())
-        fit = np.where(lengths <= _MAX_BEHAVIORS, lengths, 0.5)
+        each = [h["object"].row_lengths().numpy() for h in inputs["history"].values()]
+        lengths, groups = np.sum(each, axis=0), np.count_nonzero(each, axis=0)
+        fit = np.where(lengths <= _MAX_BEHAVIORS, 100 * groups + lengths, 0.5)
         if user is not None:
             fit = np.where(inputs["user"].numpy() == user, lengths, 0)
         place = int(fit.argmax())

@@ -81,7 +81,7 @@ def draw_vanilla_attention(shown: Case) -> Figure:
     _mark(axes[-1].xaxis, shown)
     axes[-1].tick_params(axis="x", rotation=90)
     axes[-1].set_xlabel("behaviour (object, time before the moment), oldest first")
-    figure.suptitle("What each candidate reads of the history")
+    figure.suptitle("What candidates read of the history: first what the user chose, then what not")
     figure.colorbar(image, ax=axes, label="attention weight")
     _legend(figure, shown)
     return figure

@@ -65,7 +65,7 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData) -> None:
     shown = case(model, moment, names)
     assert (shown.behaviors["days"] > 0).all()
     assert shown.behaviors["days"].is_monotonic_decreasing
-    assert set(shown.behaviors["group"]) <= {"item", "query"}
+    assert set(shown.behaviors["group"]) == {"item", "query"}
     assert set(shown.behaviors["object"]) <= {*map(str, range(100, 140)), *map(str, range(1, 9))}
     count = len(shown.behaviors)
     assert shown.self_attention.shape == (2, count, count)
