@@ -114,6 +114,6 @@ def test_command_line(data_dir: Path, tmp_path: Path, command: Command) -> None:
 
 
 def test_other_models_have_no_such_attention(data_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "settings.json").write_text('{"model": "popularity"}')
+    (tmp_path / "settings.json").write_text('{"model": "popularity", "groups": [], "loss": "bpr"}')
     with pytest.raises(UserError, match="holds a popularity; attention is atrank's"):
         draw_run(RunDirectory(tmp_path), str(data_dir))

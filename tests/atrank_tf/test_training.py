@@ -293,7 +293,10 @@ def test_a_damaged_run(finished: Path, tmp_path: Path, name: str, expected: str)
 def test_nothing_trained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no trained model \(no settings\.json there\)"):
         RunDirectory(tmp_path).load_best()
-    (tmp_path / "settings.json").write_text('{"data_fingerprint": "x"}')
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(UserError, match="was trained by an older version; train it again"):
+        RunDirectory(tmp_path).load_best()
+    (tmp_path / "settings.json").write_text('{"data_fingerprint": "x", "groups": [], "loss": "x"}')
     with pytest.raises(UserError, match="holds no checkpoint yet"):
         RunDirectory(tmp_path).load_best()
 

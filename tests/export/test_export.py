@@ -49,6 +49,7 @@ def make_run(data: TimelineData, path: Path) -> RunDirectory:
         "max_history": 3,
         "data_dir": str(data.directory),
         "groups": [],
+        "loss": "pointwise",
         "targets": [],
         "seed": 1,
     }
@@ -266,7 +267,11 @@ def test_a_failed_export_leaves_nothing(
 
 def test_models_without_a_history_cannot_be_exported(data: TimelineData, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
-    run.begin({"model": "bpr"}, data.manifest.fingerprint, data.directory / "objects")
+    run.begin(
+        {"model": "bpr", "groups": [], "loss": "bpr"},
+        data.manifest.fingerprint,
+        data.directory / "objects",
+    )
     with pytest.raises(UserError, match="bpr knows users by id alone"):
         export_model(tmp_path / "run", tmp_path / "atrank")
     with pytest.raises(UserError, match="holds no trained model"):
