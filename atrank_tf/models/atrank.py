@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.layers import AttentionBlock, TokenEncoder
-from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows, one_moment
+from atrank_tf.layers import AttentionBlock
+from atrank_tf.models.history_ranker import HistoryRanker
+from atrank_tf.models.ranker import Candidates, History, Moments, num_rows, one_moment
 from atrank_tf.schema import Schema
-from atrank_tf.time_buckets import day_bounds, fine_bounds
+from atrank_tf.time_buckets import fine_bounds
 
 Memory = dict[str, tf.RaggedTensor]
 
@@ -18,7 +19,7 @@ DOWNSTREAMS = ("dot", "mlp")
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
-class ATRank(Ranker):
+class ATRank(HistoryRanker):
     """Ranks candidates by self-attention over everything that a user did.
 
     `encode` embeds the behaviours of each group, projects them to one width and relates
@@ -38,14 +39,9 @@ class ATRank(Ranker):
     Args:
         schema: Description of the data, with the sizes that preparation filled in.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
-        width: Overall width of behaviours and memory; a multiple of `num_spaces`.
-        num_spaces: Number of latent semantic spaces, K of the paper.
+        num_spaces: Number of latent semantic spaces, K of the paper; a divisor of `width`.
         num_blocks: Number of self-attention blocks.
-        embedding_width: Width of an object id's embedding, and of each group's
-            behaviour embedding space.
-        feature_width: Width of the embedding of a side feature.
         dropout: Share of values dropped in training.
-        l2: Weight of the L2 penalty on the embeddings in use.
         causal: Which form; see above.
         scores: How attention compares: "scaled_dot", as the authors' released code, or
             "bilinear", as the paper; see `LatentAttention`.
@@ -53,6 +49,7 @@ class ATRank(Ranker):
             as in the released code; see `BehaviorEncoder`.
         downstream: f(h, e), a candidate h and what it read, e: "dot", h . e / sqrt(width), or
             "mlp", a network of one hidden layer of both. A bias of the object is added.
+        **kwargs: `width`, `embedding_width`, `feature_width` and `l2`: see `HistoryRanker`.
 
     Example:
 
@@ -71,13 +68,9 @@ class ATRank(Ranker):
         self,
         schema: Schema,
         catalog: dict[str, dict[str, np.ndarray]] | None = None,
-        width: int = 64,
         num_spaces: int = 4,
         num_blocks: int = 1,
-        embedding_width: int = 64,
-        feature_width: int = 16,
         dropout: float = 0.0,
-        l2: float = 0.0,
         causal: bool = True,
         scores: str = "scaled_dot",
         time: str = "added",
@@ -90,13 +83,9 @@ class ATRank(Ranker):
                 raise ValueError(f"{name} is {locals()[name]}: expected 1 or more")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}: expected 0 to below 1")
-        self.width = width
         self.num_spaces = num_spaces
         self.num_blocks = num_blocks
-        self.embedding_width = embedding_width
-        self.feature_width = feature_width
         self.dropout = dropout
-        self.l2 = l2
         self.causal = causal
         if causal and time != "added":
             raise ValueError(f"time is {time!r}: only of causal=False; the causal form has biases")
@@ -107,27 +96,13 @@ class ATRank(Ranker):
         self.time = time
         self.downstream = downstream
 
-        behavior_bounds, attention_bounds = (
-            ([], fine_bounds(schema.units_per_day))
-            if causal
-            else (day_bounds(schema.num_time_buckets, schema.units_per_day), [])
-        )
-        self.tokens = TokenEncoder(
-            schema,
-            width,
-            embedding_width,
-            feature_width,
-            behavior_bounds,
-            l2,
-            time,
-            name="tokens",
-            dtype=self.dtype_policy,
-        )
+        # The causal form's behaviours know no gap to `now`; its attention knows those between.
+        self.tokens = self.new_tokens(catalog, () if causal else None, time)
         block: dict[str, Any] = {
-            "width": width,
+            "width": self.width,
             "num_spaces": num_spaces,
             "dropout": dropout,
-            "time_bounds": attention_bounds,
+            "time_bounds": fine_bounds(schema.units_per_day) if causal else [],
             "scores": scores,
             "dtype": self.dtype_policy,
         }
@@ -138,14 +113,11 @@ class ATRank(Ranker):
         self.mlp = []
         if downstream == "mlp":
             self.mlp = [
-                keras.layers.Dense(width, "relu", name="mlp_inner", dtype=self.dtype_policy),
+                keras.layers.Dense(self.width, "relu", name="mlp_inner", dtype=self.dtype_policy),
                 keras.layers.Dense(1, name="mlp_outer", dtype=self.dtype_policy),
             ]
-            self.mlp[0].build((None, 2 * width))
-            self.mlp[1].build((None, width))
-        self.built = True
-        if catalog:
-            self.tokens.set_catalog(catalog)
+            self.mlp[0].build((None, 2 * self.width))
+            self.mlp[1].build((None, self.width))
 
     def encode(
         self,
@@ -264,13 +236,9 @@ class ATRank(Ranker):
         """Returns the constructor's arguments, the catalog left out."""
         return {
             **super().get_config(),
-            "width": self.width,
             "num_spaces": self.num_spaces,
             "num_blocks": self.num_blocks,
-            "embedding_width": self.embedding_width,
-            "feature_width": self.feature_width,
             "dropout": self.dropout,
-            "l2": self.l2,
             "causal": self.causal,
             "scores": self.scores,
             "time": self.time,

@@ -7,14 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.layers import AttentionBlock, TokenEncoder
-from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows, one_moment
+from atrank_tf.layers import AttentionBlock
+from atrank_tf.models.history_ranker import HistoryRanker
+from atrank_tf.models.ranker import Candidates, History, Moments, num_rows, one_moment
 from atrank_tf.schema import Schema
-from atrank_tf.time_buckets import day_bounds
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
-class BiLSTM(Ranker):
+class BiLSTM(HistoryRanker):
     """Reads a history, oldest behaviour first, with an LSTM in each direction.
 
     Without attention a history is the last state of both directions. With it every
@@ -24,10 +24,8 @@ class BiLSTM(Ranker):
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
         attention: Whether candidates attend to the states.
-        width: Width of the tokens; even, each direction gets half of it.
-        embedding_width: As for `ATRank`.
-        feature_width: As for `ATRank`.
-        l2: As for `ATRank`.
+        **kwargs: `width`, even, as each direction gets half of it, and what else
+            `HistoryRanker` has.
 
     Reference:
         ATRank's competitors "Bi-LSTM" and "Bi-LSTM + Attention", after Zhang et al.,
@@ -40,44 +38,24 @@ class BiLSTM(Ranker):
         schema: Schema,
         catalog: dict[str, dict[str, np.ndarray]] | None = None,
         attention: bool = False,
-        width: int = 64,
-        embedding_width: int = 64,
-        feature_width: int = 16,
-        l2: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
-        if width < 2 or width % 2:
-            raise ValueError(f"width is {width}: expected an even number, half a direction")
+        if self.width < 2 or self.width % 2:
+            raise ValueError(f"width is {self.width}: expected an even number, half a direction")
         self.attention = attention
-        self.width = width
-        self.embedding_width = embedding_width
-        self.feature_width = feature_width
-        self.l2 = l2
-        self.tokens = TokenEncoder(
-            schema,
-            width,
-            embedding_width,
-            feature_width,
-            day_bounds(schema.num_time_buckets, schema.units_per_day),
-            l2,
-            name="tokens",
-            dtype=self.dtype_policy,
-        )
+        self.tokens = self.new_tokens(catalog)
         self.recurrent = keras.layers.Bidirectional(
-            keras.layers.LSTM(width // 2, return_sequences=attention, dtype=self.dtype_policy),
+            keras.layers.LSTM(self.width // 2, return_sequences=attention, dtype=self.dtype_policy),
             name="recurrent",
             dtype=self.dtype_policy,
         )
-        self.recurrent.build((None, None, width))
+        self.recurrent.build((None, None, self.width))
         self.vanilla_attention = (
-            AttentionBlock(width, name="vanilla_attention", dtype=self.dtype_policy)
+            AttentionBlock(self.width, name="vanilla_attention", dtype=self.dtype_policy)
             if attention
             else None
         )
-        self.built = True
-        if catalog:
-            self.tokens.set_catalog(catalog)
 
     def encode(
         self,
@@ -123,8 +101,4 @@ class BiLSTM(Ranker):
         return {
             **super().get_config(),
             "attention": self.attention,
-            "width": self.width,
-            "embedding_width": self.embedding_width,
-            "feature_width": self.feature_width,
-            "l2": self.l2,
         }

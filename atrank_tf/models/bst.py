@@ -7,16 +7,15 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.layers import TokenEncoder
-from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows, one_moment
+from atrank_tf.models.history_ranker import HistoryRanker
+from atrank_tf.models.ranker import Candidates, History, Moments, num_rows, one_moment
 from atrank_tf.schema import Schema
-from atrank_tf.time_buckets import day_bounds
 
 _UNITS = (128, 64)
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
-class BST(Ranker):
+class BST(HistoryRanker):
     """Puts the candidate behind the history and relates all of them by self-attention.
 
     What came out at the candidate's place, and the mean of what came out at the
@@ -25,12 +24,9 @@ class BST(Ranker):
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
-        width: Width of the tokens; a multiple of `num_heads`.
-        num_heads: Attention heads.
-        embedding_width: As for `ATRank`.
-        feature_width: As for `ATRank`.
+        num_heads: Attention heads; a divisor of `width`.
         dropout: Share of values dropped in training.
-        l2: As for `ATRank`.
+        **kwargs: `width` and what else `HistoryRanker` has.
 
     Reference:
         Chen et al., "Behavior Sequence Transformer for E-commerce Recommendation in
@@ -42,40 +38,23 @@ class BST(Ranker):
         self,
         schema: Schema,
         catalog: dict[str, dict[str, np.ndarray]] | None = None,
-        width: int = 64,
         num_heads: int = 4,
-        embedding_width: int = 64,
-        feature_width: int = 16,
         dropout: float = 0.0,
-        l2: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
-        if num_heads < 1 or width % num_heads:
-            raise ValueError(f"width ({width}) must be a multiple of num_heads ({num_heads})")
-        self.width = width
+        if num_heads < 1 or self.width % num_heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of num_heads ({num_heads})")
         self.num_heads = num_heads
-        self.embedding_width = embedding_width
-        self.feature_width = feature_width
         self.dropout = dropout
-        self.l2 = l2
         policy = self.dtype_policy
-        self.tokens = TokenEncoder(
-            schema,
-            width,
-            embedding_width,
-            feature_width,
-            day_bounds(schema.num_time_buckets, schema.units_per_day),
-            l2,
-            name="tokens",
-            dtype=policy,
-        )
+        self.tokens = self.new_tokens(catalog)
         self.attention = keras.layers.MultiHeadAttention(
-            num_heads, width // num_heads, dropout=dropout, name="attention", dtype=policy
+            num_heads, self.width // num_heads, dropout=dropout, name="attention", dtype=policy
         )
         self.attention_norm = keras.layers.LayerNormalization(name="attention_norm", dtype=policy)
-        self.inner = keras.layers.Dense(4 * width, "leaky_relu", name="inner", dtype=policy)
-        self.outer = keras.layers.Dense(width, name="outer", dtype=policy)
+        self.inner = keras.layers.Dense(4 * self.width, "leaky_relu", name="inner", dtype=policy)
+        self.outer = keras.layers.Dense(self.width, name="outer", dtype=policy)
         self.drop = keras.layers.Dropout(dropout, name="drop", dtype=policy)
         self.feed_forward_norm = keras.layers.LayerNormalization(
             name="feed_forward_norm", dtype=policy
@@ -86,16 +65,13 @@ class BST(Ranker):
                 [*((units, "leaky_relu") for units in _UNITS), (1, None)]
             )
         ]
-        shape = (None, None, width)
+        shape = (None, None, self.width)
         self.attention.build(shape, shape)
         for layer in (self.attention_norm, self.inner, self.feed_forward_norm):
             layer.build(shape)
-        self.outer.build((None, None, 4 * width))
-        for layer, inputs in zip(self.mlp, (2 * width, *_UNITS), strict=True):
+        self.outer.build((None, None, 4 * self.width))
+        for layer, inputs in zip(self.mlp, (2 * self.width, *_UNITS), strict=True):
             layer.build((None, inputs))
-        self.built = True
-        if catalog:
-            self.tokens.set_catalog(catalog)
 
     def encode(
         self,
@@ -137,10 +113,6 @@ class BST(Ranker):
         """Returns the constructor's arguments, the catalog left out."""
         return {
             **super().get_config(),
-            "width": self.width,
             "num_heads": self.num_heads,
-            "embedding_width": self.embedding_width,
-            "feature_width": self.feature_width,
             "dropout": self.dropout,
-            "l2": self.l2,
         }

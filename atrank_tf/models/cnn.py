@@ -7,10 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.layers import TokenEncoder
-from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows, one_moment
+from atrank_tf.models.history_ranker import HistoryRanker
+from atrank_tf.models.ranker import Candidates, History, Moments, num_rows, one_moment
 from atrank_tf.schema import Schema
-from atrank_tf.time_buckets import day_bounds
 
 # Behaviours that a filter sees at once, and filters of each such window.
 _WINDOWS = range(1, 11)
@@ -18,16 +17,13 @@ _FILTERS = 32
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
-class CNN(Ranker):
+class CNN(HistoryRanker):
     """Runs filters over a history, oldest behaviour first, and keeps each one's maximum.
 
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
-        width: Width of the tokens.
-        embedding_width: As for `ATRank`.
-        feature_width: As for `ATRank`.
-        l2: As for `ATRank`.
+        **kwargs: `width` and what else `HistoryRanker` has.
 
     Reference:
         ATRank's competitor "CNN + Pooling", after Kim, "Convolutional Neural Networks for
@@ -38,27 +34,10 @@ class CNN(Ranker):
         self,
         schema: Schema,
         catalog: dict[str, dict[str, np.ndarray]] | None = None,
-        width: int = 64,
-        embedding_width: int = 64,
-        feature_width: int = 16,
-        l2: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
-        self.width = width
-        self.embedding_width = embedding_width
-        self.feature_width = feature_width
-        self.l2 = l2
-        self.tokens = TokenEncoder(
-            schema,
-            width,
-            embedding_width,
-            feature_width,
-            day_bounds(schema.num_time_buckets, schema.units_per_day),
-            l2,
-            name="tokens",
-            dtype=self.dtype_policy,
-        )
+        self.tokens = self.new_tokens(catalog)
         self.filters = [
             keras.layers.Conv1D(
                 _FILTERS,
@@ -71,12 +50,9 @@ class CNN(Ranker):
             for window in _WINDOWS
         ]
         for filters in self.filters:
-            filters.build((None, None, width))
-        self.project = keras.layers.Dense(width, name="project", dtype=self.dtype_policy)
+            filters.build((None, None, self.width))
+        self.project = keras.layers.Dense(self.width, name="project", dtype=self.dtype_policy)
         self.project.build((None, len(_WINDOWS) * _FILTERS))
-        self.built = True
-        if catalog:
-            self.tokens.set_catalog(catalog)
 
     def encode(
         self,
@@ -108,13 +84,3 @@ class CNN(Ranker):
             e = ragged.spread(objects, memory)
             logits[target] = self.tokens.logits(target, objects, h, e)
         return logits
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, the catalog left out."""
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "embedding_width": self.embedding_width,
-            "feature_width": self.feature_width,
-            "l2": self.l2,
-        }

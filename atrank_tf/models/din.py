@@ -8,17 +8,16 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.layers import TokenEncoder
-from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows, one_moment
+from atrank_tf.models.history_ranker import HistoryRanker
+from atrank_tf.models.ranker import Candidates, History, Moments, num_rows, one_moment
 from atrank_tf.schema import Schema
-from atrank_tf.time_buckets import day_bounds
 
 _ACTIVATION_UNITS = 36
 _UNITS = (80, 40)
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
-class DIN(Ranker):
+class DIN(HistoryRanker):
     """Weighs each behaviour by a small network of the behaviour and the candidate.
 
         a_j = w relu(W [q, k_j, q - k_j, q * k_j])       no softmax
@@ -30,10 +29,7 @@ class DIN(Ranker):
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
-        width: Width of the tokens.
-        embedding_width: As for `ATRank`.
-        feature_width: As for `ATRank`.
-        l2: As for `ATRank`.
+        **kwargs: `width` and what else `HistoryRanker` has.
 
     Reference:
         Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018;
@@ -44,47 +40,27 @@ class DIN(Ranker):
         self,
         schema: Schema,
         catalog: dict[str, dict[str, np.ndarray]] | None = None,
-        width: int = 64,
-        embedding_width: int = 64,
-        feature_width: int = 16,
-        l2: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
-        self.width = width
-        self.embedding_width = embedding_width
-        self.feature_width = feature_width
-        self.l2 = l2
-        self.tokens = TokenEncoder(
-            schema,
-            width,
-            embedding_width,
-            feature_width,
-            day_bounds(schema.num_time_buckets, schema.units_per_day),
-            l2,
-            name="tokens",
-            dtype=self.dtype_policy,
-        )
+        self.tokens = self.new_tokens(catalog)
 
         def dense(units: int, inputs: int, name: str, **options: Any) -> keras.layers.Dense:
             layer = keras.layers.Dense(units, name=name, dtype=self.dtype_policy, **options)
             layer.build((None, inputs))
             return layer
 
-        self.of_query = dense(_ACTIVATION_UNITS, width, "of_query")
-        self.of_key = dense(_ACTIVATION_UNITS, width, "of_key", use_bias=False)
+        self.of_query = dense(_ACTIVATION_UNITS, self.width, "of_query")
+        self.of_key = dense(_ACTIVATION_UNITS, self.width, "of_key", use_bias=False)
         self.of_product = self.add_weight(
-            name="of_product", shape=(_ACTIVATION_UNITS, width), initializer="glorot_uniform"
+            name="of_product", shape=(_ACTIVATION_UNITS, self.width), initializer="glorot_uniform"
         )
         self.weigh = dense(1, _ACTIVATION_UNITS, "weigh")
-        sizes = (2 * width, *_UNITS, 1)
+        sizes = (2 * self.width, *_UNITS, 1)
         self.mlp = [
             dense(units, inputs, f"mlp_{i}", activation="relu" if units > 1 else None)
             for i, (inputs, units) in enumerate(itertools.pairwise(sizes))
         ]
-        self.built = True
-        if catalog:
-            self.tokens.set_catalog(catalog)
 
     def encode(
         self,
@@ -125,13 +101,3 @@ class DIN(Ranker):
             scores = tf.cast(x[:, 0], tf.float32) + self.tokens.bias(target, objects)
             logits[target] = ragged.like(objects, scores)
         return logits
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, the catalog left out."""
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "embedding_width": self.embedding_width,
-            "feature_width": self.feature_width,
-            "l2": self.l2,
-        }

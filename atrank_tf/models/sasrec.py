@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.layers import EmbeddingTable, TokenEncoder
-from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows
+from atrank_tf.layers import EmbeddingTable
+from atrank_tf.models.history_ranker import HistoryRanker
+from atrank_tf.models.ranker import Candidates, History, Moments, num_rows
 from atrank_tf.schema import Schema
 
 _POSITIONS = 512  # What stands further back in a row shares the last one's embedding.
@@ -44,7 +45,7 @@ class _Block(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
-class SASRec(Ranker):
+class SASRec(HistoryRanker):
     """Reads a history, oldest behaviour first, by self-attention to what came before.
 
     Each behaviour's state sees itself and all that stands before it; a candidate is scored
@@ -54,13 +55,10 @@ class SASRec(Ranker):
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
-        width: Width of the tokens; a multiple of `num_heads`.
-        num_heads: Attention heads.
+        num_heads: Attention heads; a divisor of `width`.
         num_blocks: Self-attention blocks.
-        embedding_width: As for `ATRank`.
-        feature_width: As for `ATRank`.
         dropout: Share of values dropped in training.
-        l2: As for `ATRank`.
+        **kwargs: `width` and what else `HistoryRanker` has.
 
     Reference:
         Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018; with
@@ -71,46 +69,27 @@ class SASRec(Ranker):
         self,
         schema: Schema,
         catalog: dict[str, dict[str, np.ndarray]] | None = None,
-        width: int = 64,
         num_heads: int = 2,
         num_blocks: int = 2,
-        embedding_width: int = 64,
-        feature_width: int = 16,
         dropout: float = 0.2,
-        l2: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
-        if num_heads < 1 or width % num_heads:
-            raise ValueError(f"width ({width}) must be a multiple of num_heads ({num_heads})")
-        self.width = width
+        if num_heads < 1 or self.width % num_heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of num_heads ({num_heads})")
         self.num_heads = num_heads
         self.num_blocks = num_blocks
-        self.embedding_width = embedding_width
-        self.feature_width = feature_width
         self.dropout = dropout
-        self.l2 = l2
-        self.tokens = TokenEncoder(
-            schema,
-            width,
-            embedding_width,
-            feature_width,
-            l2=l2,
-            name="tokens",
-            dtype=self.dtype_policy,
-        )
+        self.tokens = self.new_tokens(catalog, time_bounds=())
         self.positions = EmbeddingTable(
-            _POSITIONS, width, name="positions", dtype=self.dtype_policy
+            _POSITIONS, self.width, name="positions", dtype=self.dtype_policy
         )
         self.blocks = [
-            _Block(width, num_heads, dropout, name=f"block_{i}", dtype=self.dtype_policy)
+            _Block(self.width, num_heads, dropout, name=f"block_{i}", dtype=self.dtype_policy)
             for i in range(num_blocks)
         ]
         self.norm = keras.layers.LayerNormalization(name="norm", dtype=self.dtype_policy)
-        self.norm.build((None, None, width))
-        self.built = True
-        if catalog:
-            self.tokens.set_catalog(catalog)
+        self.norm.build((None, None, self.width))
 
     def encode(
         self,
@@ -163,11 +142,7 @@ class SASRec(Ranker):
         """Returns the constructor's arguments, the catalog left out."""
         return {
             **super().get_config(),
-            "width": self.width,
             "num_heads": self.num_heads,
             "num_blocks": self.num_blocks,
-            "embedding_width": self.embedding_width,
-            "feature_width": self.feature_width,
             "dropout": self.dropout,
-            "l2": self.l2,
         }

@@ -1,0 +1,84 @@
+"""What the models that read histories share: their widths and their token encoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from atrank_tf.layers import TokenEncoder
+from atrank_tf.models.ranker import Ranker
+from atrank_tf.schema import Schema
+from atrank_tf.time_buckets import day_bounds
+
+
+class HistoryRanker(Ranker):
+    """A ranker whose behaviours and candidates are vectors of one width.
+
+    Subclasses make `tokens` with `new_tokens` and say what becomes of them.
+
+    Args:
+        schema: Description of the data, with the sizes that preparation filled in.
+        width: Overall width of behaviours, candidates and memory.
+        embedding_width: Width of an object id's embedding, and of each group's behaviour
+            embedding space.
+        feature_width: Width of the embedding of a side feature.
+        l2: Weight of the L2 penalty on the embeddings in use.
+    """
+
+    tokens: TokenEncoder
+
+    def __init__(
+        self,
+        schema: Schema,
+        width: int = 64,
+        embedding_width: int = 64,
+        feature_width: int = 16,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(schema, **kwargs)
+        self.width = width
+        self.embedding_width = embedding_width
+        self.feature_width = feature_width
+        self.l2 = l2
+        self.built = True  # Subclasses build their layers as they make them.
+
+    def new_tokens(
+        self,
+        catalog: dict[str, dict[str, np.ndarray]] | None,
+        time_bounds: Sequence[int] | None = None,
+        time: str = "added",
+    ) -> TokenEncoder:
+        """Makes the encoder of behaviours and candidates.
+
+        Args:
+            catalog: What is known of each group's objects: `TimelineData.catalog`.
+            time_bounds: As for `BehaviorEncoder`; None for the paper's, [2^k, 2^(k+1)) days.
+            time: As for `BehaviorEncoder`.
+        """
+        if time_bounds is None:
+            time_bounds = day_bounds(self.schema.num_time_buckets, self.schema.units_per_day)
+        tokens = TokenEncoder(
+            self.schema,
+            self.width,
+            self.embedding_width,
+            self.feature_width,
+            time_bounds,
+            self.l2,
+            time,
+            name="tokens",
+            dtype=self.dtype_policy,
+        )
+        if catalog:
+            tokens.set_catalog(catalog)
+        return tokens
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, the catalog left out."""
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "embedding_width": self.embedding_width,
+            "feature_width": self.feature_width,
+            "l2": self.l2,
+        }
