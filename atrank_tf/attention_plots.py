@@ -21,7 +21,6 @@ from atrank_tf.attention_maps import (
     user_row,
 )
 from atrank_tf.errors import UserError
-from atrank_tf.evaluation import data_of
 from atrank_tf.models import ATRank
 from atrank_tf.run_directory import RunDirectory
 
@@ -142,7 +141,7 @@ def draw_run(
     settings = run.settings()
     if settings["model"] != "atrank":
         raise UserError(f"{run.path}: holds a {settings['model']}; attention is atrank's")
-    data = data_of(run, data_dir)
+    data = run.data(data_dir)
     model = cast(ATRank, run.load_best(data.manifest.fingerprint))
     cut: dict[str, Any] = {"num_negatives": 2, "max_history": settings["max_history"]}
     batches = data.batches("test", **cut)

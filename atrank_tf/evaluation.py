@@ -13,7 +13,6 @@ from atrank_tf.errors import UserError
 from atrank_tf.models import Ranker
 from atrank_tf.progress import Progress
 from atrank_tf.run_directory import RunDirectory
-from data_pipeline.dataset import TimelineData
 
 
 class Scoring:
@@ -95,13 +94,13 @@ def evaluate(
         raise UserError(f"baselines: {model_dir} or a baseline is named twice")
     run = RunDirectory(model_dir)
     settings = run.settings()
-    if not data_of(run, data_dir).num_targets(split):
+    if not run.data(data_dir).num_targets(split):
         raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
     results = {}
     per_user = {}
     cut: dict[str, Any] = {"num_negatives": num_negatives, "max_history": settings["max_history"]}
     for directory in (model_dir, *baselines):
-        data = data_of(RunDirectory(directory), data_dir)
+        data = RunDirectory(directory).data(data_dir)
         num_batches = data.count_batches(split, **cut)
         model = RunDirectory(directory).load_best(data.manifest.fingerprint)
         progress = Progress(f"evaluating {directory}", "batches", num_batches)
@@ -138,12 +137,6 @@ def evaluate(
     partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
     return report
-
-
-def data_of(run: RunDirectory, data_dir: str) -> TimelineData:
-    """The data, with the groups that a run reads and the targets that it predicts."""
-    settings = run.settings()
-    return TimelineData(data_dir, settings["groups"], settings["targets"])
 
 
 def format_table(report: dict[str, Any]) -> str:

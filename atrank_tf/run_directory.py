@@ -18,6 +18,7 @@ import keras
 
 from atrank_tf.errors import UserError
 from atrank_tf.models import Ranker
+from data_pipeline.dataset import TimelineData
 
 
 class RunDirectory:
@@ -54,6 +55,20 @@ class RunDirectory:
         if "loss" not in settings or "groups" not in settings:
             raise UserError(f"{self.path}: was trained by an older version; train it again")
         return settings
+
+    def data(self, data_dir: str | Path = "") -> TimelineData:
+        """Opens prepared data with the groups that the run reads and the targets it predicts.
+
+        Args:
+            data_dir: The data; "" for that which the run was trained on.
+
+        Raises:
+            UserError: Nothing was trained here, or there is no prepared data.
+        """
+        settings = self.settings()
+        return TimelineData(
+            data_dir or settings["data_dir"], settings["groups"], settings["targets"]
+        )
 
     def begin(
         self, settings: dict[str, Any], fingerprint: str, objects: Path

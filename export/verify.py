@@ -62,17 +62,15 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
             than 1e-5, or it stores its weights more than once.
     """
     from atrank_tf.run_directory import RunDirectory
-    from data_pipeline.dataset import TimelineData
     from export.signature import signature_name
 
     run = RunDirectory(model_dir)
-    settings = run.settings()
-    data = TimelineData(settings["data_dir"], settings["groups"], settings["targets"])
+    data = run.data()
     model = run.load_best(data.manifest.fingerprint)
     requests: dict[str, np.ndarray] = {}
     expected = {}
     for target, (raw, scores) in _replay(
-        model, data, settings["max_history"], max_requests
+        model, data, run.settings()["max_history"], max_requests
     ).items():
         name = signature_name(data.schema, target)
         requests |= {f"{name}/{key}": value for key, value in raw.items()}

@@ -61,7 +61,6 @@ class BPR(Ranker):
             )
             if catalog:
                 self.embedding_rows[target].assign(catalog[target]["embedding_rows"])
-        self.built = True
 
     def encode(
         self,

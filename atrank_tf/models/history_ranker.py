@@ -41,7 +41,6 @@ class HistoryRanker(Ranker):
         self.embedding_width = embedding_width
         self.feature_width = feature_width
         self.l2 = l2
-        self.built = True  # Subclasses build their layers as they make them.
 
     def new_tokens(
         self,

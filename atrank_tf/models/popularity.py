@@ -37,7 +37,6 @@ class Popularity(Ranker):
             )
             if catalog:
                 self.log_counts[target].assign(np.log1p(catalog[target]["train_counts"]))
-        self.built = True
 
     def encode(
         self,

@@ -74,6 +74,7 @@ class Ranker(keras.Model):
         # Each batch has shapes of its own, and XLA would compile it anew. Keras' default asks
         # for XLA wherever there is a GPU.
         self.supports_jit = False
+        self.built = True  # Models build their layers as they make them.
 
     def encode(
         self,
