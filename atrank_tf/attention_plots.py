@@ -55,7 +55,7 @@ def draw_self_attention(shown: Case) -> Figure:
             _mark(ax.xaxis, shown)
             ax.tick_params(axis="x", rotation=90)
     figure.suptitle("Self-attention within one user's history, oldest behaviour first")
-    figure.colorbar(image, ax=axes, shrink=0.6, label="attention weight (a row sums to 1)")
+    figure.colorbar(image, ax=axes, shrink=0.6, label="attention weight (1 over the whole history)")
     _legend(figure, shown)
     return figure
 

@@ -1,6 +1,5 @@
 """Evaluation: every model scores the same candidates, the metrics are computed once for all."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,10 +131,7 @@ def evaluate(
         "settings": settings,
         "training": run.training_cost(),
     }
-    path = run.path / "metrics.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    run.write("metrics.json", report)
     return report
 
 

@@ -66,7 +66,8 @@ def main() -> None:
     flags.DEFINE_bool(
         "fast",
         False,
-        f"One seed, {experiments.FAST.seconds:.0f} s of training a model and no tuning, instead of "
+        f"One seed, {experiments.FAST.seconds:.0f} s of training a model at its default rate, "
+        "instead of "
         f"{experiments.FULL.seeds} seeds, {experiments.FULL.seconds:.0f} s and a choice of "
         f"{len(experiments.FULL.learning_rates)} learning rates.",
     )

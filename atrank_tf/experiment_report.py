@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from atrank_tf import attention_plots, ranking_metrics
 from atrank_tf.experiments import Budget, Entry, Trial, averaged
+from atrank_tf.ranking_metrics import PerUser
 from atrank_tf.run_directory import RunDirectory
 
 Results = dict[str, tuple[Entry, list[Trial]]]
@@ -46,6 +48,8 @@ def sections(
         budget: What each entry was given.
         directory: Where figures go.
     """
+    diverged = [label for label, (_, trials) in results.items() if not trials]
+    results = {label: found for label, found in results.items() if found[1]}
     targets = sorted(
         {
             name
@@ -54,16 +58,12 @@ def sections(
             if len(users.user)
         }
     )
-    tuning = (
-        f"each learning rate of {', '.join(map(str, budget.learning_rates))} was tried for "
-        f"{budget.tuning_seconds:.0f} s, and the one with the best validation AUC taken"
-        if len(budget.learning_rates) > 1
-        else f"the learning rate is {budget.learning_rates[0]} for all"
-    )
+    left_out = f" Diverged, and left out: {', '.join(diverged)}." if diverged else ""
     parts = [
         Section(
             f"Suite {suite}",
-            f"Each model trains {budget.seconds:.0f} s at most, {budget.seeds} times; {tuning}.",
+            f"Each model trains {budget.seconds:.0f} s at most, {budget.seeds} times; "
+            f"{_tuning(budget)}.{left_out}",
         )
     ]
     for target in targets:
@@ -87,6 +87,12 @@ def sections(
                 by_density(measured, target, lengths),
                 _draw_density(measured, target, lengths, directory / f"density-{target}.svg"),
             ),
+            Section(
+                f"{target}: the lead by density of history",
+                "AUC of the first line less that of each other, paired by user, in these parts. "
+                "The paper finds that its lead grows where behaviour is dense.",
+                leads_by_density(measured, target, lengths),
+            ),
         ]
     parts.append(
         Section(
@@ -99,6 +105,18 @@ def sections(
     return parts
 
 
+def _tuning(budget: Budget) -> str:
+    rates = budget.learning_rates
+    if not rates:
+        return "the learning rate is the default of the form of training"
+    if len(rates) == 1:
+        return f"the learning rate is {rates[0]} for all"
+    return (
+        f"each learning rate of {', '.join(map(str, rates))} was tried for "
+        f"{budget.tuning_seconds:.0f} s, and the one with the best validation AUC taken"
+    )
+
+
 def attention(results: Results, data_dir: str, directory: Path) -> list[Section]:
     """Returns pictures of what the first entry attends to, if it is an atrank.
 
@@ -108,7 +126,7 @@ def attention(results: Results, data_dir: str, directory: Path) -> list[Section]
         directory: Where figures go.
     """
     label, (entry, trials) = next(iter(results.items()))
-    if entry.settings.model != "atrank":
+    if entry.settings.model != "atrank" or not trials:
         return []
     figures, _ = attention_plots.draw_run(RunDirectory(trials[0].directory), data_dir)
     attention_plots.write(figures, directory)
@@ -141,7 +159,7 @@ def metrics(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
                 else "-"
             )
         aucs = [np.nanmean(trial.users[target].means["auc"]) for trial in trials]
-        row["+-"] = f"{np.std(aucs):.4f}" if len(aucs) > 1 else "-"
+        row["+-"] = f"{np.std(aucs, ddof=1):.4f}" if len(aucs) > 1 else "-"
         row["users"] = summary["users"]
         rows.append(row)
     return pd.DataFrame(rows)
@@ -153,10 +171,14 @@ def differences(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
     mine = averaged(measured[first], target)
     rows = []
     for label in others:
-        gap = ranking_metrics.difference(mine, averaged(measured[label], target))
-        shown = f"{gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})" if gap else "-"
-        rows.append({"model": first, "against": label, "AUC difference": shown})
+        lead = _lead(mine, averaged(measured[label], target))
+        rows.append({"model": first, "against": label, "AUC difference": lead})
     return pd.DataFrame(rows)
+
+
+def _lead(first: PerUser, other: PerUser) -> str:
+    gap = ranking_metrics.difference(first, other)
+    return f"{gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})" if gap else "-"
 
 
 def by_density(
@@ -175,6 +197,20 @@ def by_density(
     return pd.DataFrame(rows)
 
 
+def leads_by_density(
+    measured: dict[str, list[Trial]], target: str, lengths: dict[int, int]
+) -> pd.DataFrame:
+    """Returns the first entry's lead over each other for users with few and many behaviours."""
+    first, *others = (averaged(trials, target) for trials in measured.values())
+    parts = density_parts(first.user, lengths)
+    rows = [
+        {"against": label}
+        | {name: _lead(first.of(mine), other.of(mine)) for name, mine in parts.items()}
+        for label, other in zip(list(measured)[1:], others, strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
 def costs(results: Results) -> pd.DataFrame:
     """Returns what each entry costs: parameters, training, and scoring."""
     rows = []
@@ -183,7 +219,7 @@ def costs(results: Results) -> pd.DataFrame:
         rows.append(
             {
                 "model": label,
-                "learning rate": entry.settings.learning_rate,
+                "learning rate": entry.settings.checked().learning_rate,
                 "parameters": f"{mean['parameters']:,.0f}",
                 "training": f"{mean['seconds']:.0f} s",
                 "targets/s": f"{mean['targets_per_second']:,.0f}",
@@ -214,20 +250,11 @@ def density_parts(users: np.ndarray, lengths: dict[int, int]) -> dict[str, np.nd
     }
 
 
-def _pyplot() -> Any:
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
 def _draw_density(
     measured: dict[str, list[Trial]], target: str, lengths: dict[int, int], path: Path
 ) -> Path:
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
     parts = density_parts(averaged(next(iter(measured.values())), target).user, lengths)
     for label, trials in measured.items():
         auc = averaged(trials, target).means["auc"]
@@ -240,13 +267,12 @@ def _draw_density(
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     figure.savefig(path)
-    pyplot.close(figure)
     return path
 
 
 def _draw_curves(results: Results, path: Path) -> Path:
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
     for number, (label, (_, trials)) in enumerate(results.items()):
         for place, trial in enumerate(trials):
             if trial.curve:
@@ -258,7 +284,6 @@ def _draw_curves(results: Results, path: Path) -> Path:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small")
     figure.savefig(path)
-    pyplot.close(figure)
     return path
 
 

@@ -32,7 +32,8 @@ class Budget:
         seeds: Trainings of each model, with seeds 1, 2 ...
         seconds: Of training, each time; less where validation stops rising.
         learning_rates: Those that are tried, each for `tuning_seconds` with the first seed;
-            the one with the best validation AUC is taken.
+            the one with the best validation AUC is taken. One is taken as it is; of none
+            each entry keeps its own.
         tuning_seconds: Of training, for each learning rate.
     """
 
@@ -42,8 +43,10 @@ class Budget:
     tuning_seconds: float
 
 
-FULL = Budget(seeds=3, seconds=600.0, learning_rates=(0.001, 0.002, 0.004), tuning_seconds=60.0)
-FAST = Budget(seeds=1, seconds=30.0, learning_rates=(Settings.learning_rate,), tuning_seconds=60.0)
+FULL = Budget(
+    seeds=3, seconds=600.0, learning_rates=(0.0005, 0.001, 0.002, 0.004), tuning_seconds=60.0
+)
+FAST = Budget(seeds=1, seconds=30.0, learning_rates=(), tuning_seconds=60.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +59,8 @@ class Entry:
 
 def single(schema: Schema) -> list[Entry]:
     """Every model reads the first target's group alone and predicts it: one2one."""
-    target = schema.targets[0]
-    return [
-        Entry(name, Settings(model=name, groups=[target], targets=[target]))
-        for name in ("atrank", *(name for name in MODELS if name != "atrank"))
-    ]
+    names = ("atrank", *(name for name in MODELS if name != "atrank"))
+    return [Entry(name, _one2one(name, schema.targets[0])) for name in names]
 
 
 def multi(schema: Schema) -> list[Entry]:
@@ -71,9 +71,23 @@ def multi(schema: Schema) -> list[Entry]:
     for target in schema.targets:
         entries.append(Entry(f"atrank all2one {target}", Settings(targets=[target])))
         for model in ("atrank", "bpr", "bilstm", "bilstm_attention", "cnn"):
-            settings = Settings(model=model, groups=[target], targets=[target])
-            entries.append(Entry(f"{model} one2one {target}", settings))
+            entries.append(Entry(f"{model} one2one {target}", _one2one(model, target)))
     return entries
+
+
+def _one2one(model: str, target: str) -> Settings:
+    settings = Settings(model=model, groups=[target], targets=[target])
+    if model != "bpr":
+        return settings
+    # It reads no history, and learns best by small steps at a rate that stays.
+    return dataclasses.replace(
+        settings,
+        training="moments",
+        max_history=1,
+        token_budget=512,
+        learning_rate=0.001,
+        decay=1.0,
+    )
 
 
 def density(schema: Schema) -> list[Entry]:
@@ -84,7 +98,7 @@ def density(schema: Schema) -> list[Entry]:
 
 def ablation(schema: Schema) -> list[Entry]:
     """ATRank with one thing changed at a time."""
-    moments = {"training": "moments", "token_budget": 8192}
+    moments = {"training": "moments"}
     changes: dict[str, dict[str, Any]] = {
         "atrank": {},
         "bilinear scores": {"model_settings": {"scores": "bilinear"}},
@@ -143,47 +157,75 @@ def run(
         budget: What each entry is given.
 
     Returns:
-        By label the entry, with the learning rate that was chosen, and its trials.
+        By label the entry, with the learning rate that was chosen, and its trials; none where
+        one of them diverged.
 
     Raises:
-        UserError: There is no prepared data, or `output_dir` holds runs with other settings.
+        UserError: There is no prepared data, `output_dir` holds a suite with another budget, or
+            every entry diverged.
     """
     entries = _entries(suite, data_dir)
+    _begin(suite, budget, Path(output_dir) / "suite.json")
     results = {}
     for number, entry in enumerate(entries, start=1):
         print(f"-- {suite} {number}/{len(entries)}: {entry.label}", file=sys.stderr, flush=True)
         directory = Path(output_dir)
         chosen = _tuned(entry, data_dir, directory / "tuning" / _name(entry), budget)
         seeds = 1 if entry.settings.model in _FLOORS else budget.seeds
-        results[entry.label] = (
-            chosen,
-            [
-                _trial(chosen.settings, data_dir, directory / "runs" / _name(entry), seed, budget)
+        runs = directory / "runs" / _name(entry)
+        try:
+            trials = [
+                _trial(chosen.settings, data_dir, runs, seed, budget)
                 for seed in range(1, seeds + 1)
-            ],
-        )
+            ]
+        except DivergedError as error:
+            print(f"-- {entry.label}: {error}; left out", file=sys.stderr)
+            trials = []
+        results[entry.label] = (chosen, trials)
+    if not any(trials for _, trials in results.values()):
+        raise UserError(f"suite {suite}: every entry diverged; choose smaller --learning_rates")
     return results
 
 
+def _begin(suite: str, budget: Budget, path: Path) -> None:
+    """Keeps what a suite was begun with; more seeds may be asked of it later."""
+    wanted = {"suite": suite, **dataclasses.asdict(budget)}
+    wanted["learning_rates"] = list(budget.learning_rates)
+    found = json.loads(path.read_text()) if path.exists() else wanted
+    for name in wanted.keys() - {"seeds"}:
+        if found.get(name) != wanted[name]:
+            raise UserError(
+                f"{path.parent}: holds a suite with {name}={found.get(name)!r}, not "
+                f"{wanted[name]!r}; choose another --output_dir"
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(wanted, indent=2) + "\n")
+
+
 def _entries(suite: str, data_dir: str) -> list[Entry]:
-    """The suite's entries, less those that the data has nothing for."""
+    """The suite's entries, of the targets that lie in training and in test."""
     schema = TimelineData(data_dir).schema
+    targets = []
+    for target in schema.targets:
+        data = TimelineData(data_dir, [], [target])
+        if data.num_targets("train") and data.num_targets("test"):
+            targets.append(target)
+        else:
+            print(f"-- {target}: not both in training and test, left out", file=sys.stderr)
+    if not targets:
+        raise UserError(f"{data_dir}: no targets lie in both training and test")
     entries = []
-    for entry in SUITES[suite](schema):
+    for entry in SUITES[suite](schema.select([], targets)):
         settings = entry.settings
-        data = TimelineData(data_dir, settings.groups, settings.targets)
-        if not (data.num_targets("train") and data.num_targets("test")):
-            print(f"-- {entry.label}: no targets in training or test, left out", file=sys.stderr)
-            continue
-        is_labelled = any(schema.group(target).impressions for target in data.schema.targets)
+        predicted = settings.targets or targets
+        settings = dataclasses.replace(settings, targets=predicted)
+        is_labelled = any(schema.group(target).impressions for target in predicted)
         if is_labelled and settings.checked().loss != "pointwise":
             if settings.loss != "auto":
                 print(f"-- {entry.label}: targets are labelled, left out", file=sys.stderr)
                 continue
             settings = dataclasses.replace(settings, loss="pointwise")
         entries.append(Entry(entry.label, settings))
-    if not entries:
-        raise UserError(f"{data_dir}: no targets lie in both training and test")
     return entries
 
 
@@ -216,7 +258,11 @@ def _name(entry: Entry) -> str:
 def _tuned(entry: Entry, data_dir: str, directory: Path, budget: Budget) -> Entry:
     """The entry with the learning rate that reached the best validation AUC."""
     rates = budget.learning_rates
-    if entry.settings.model in _FLOORS:
+    if entry.settings.model in _FLOORS or not rates:
+        return entry
+    data = TimelineData(data_dir, entry.settings.groups, entry.settings.targets)
+    if not data.num_targets("validation"):
+        print(f"-- {entry.label}: nothing to tune on, its own rate", file=sys.stderr)
         return entry
     found = {}
     for rate in rates if len(rates) > 1 else ():
@@ -258,10 +304,10 @@ def _trial(settings: Settings, data_dir: str, directory: Path, seed: int, budget
 def _measure(
     run: RunDirectory, settings: Settings, data_dir: str, measured: Path, costs: Path
 ) -> None:
-    data = TimelineData(data_dir, settings.groups, settings.targets)
+    data = run.data(data_dir)
     model = run.load_best(data.manifest.fingerprint)
-    scoring = Scoring(model, data.batches("test", max_history=settings.max_history))
-    scored = scoring.run()  # Once to trace the graph.
+    scoring = Scoring(model, data.batches("test", max_history=settings.max_history).cache())
+    scored = scoring.run()  # Once to trace the graph and to have the batches at hand.
     start = time.monotonic()
     scored = scoring.run()
     seconds = time.monotonic() - start
@@ -275,15 +321,12 @@ def _measure(
     partial.replace(measured)
     training = run.training_cost()
     count = sum(len(candidates.logit) for candidates in scored.values())
-    partial = costs.with_suffix(".partial")
-    partial.write_text(
-        json.dumps(
-            {
-                "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
-                "seconds": training["seconds"],
-                "targets_per_second": training["targets_per_second"],
-                "scoring_microseconds": 1e6 * seconds / max(1, count),
-            }
-        )
+    run.write(
+        costs.name,
+        {
+            "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
+            "seconds": training["seconds"],
+            "targets_per_second": training["targets_per_second"],
+            "scoring_microseconds": 1e6 * seconds / max(1, count),
+        },
     )
-    partial.replace(costs)

@@ -1,5 +1,6 @@
 """A line on stderr, every few seconds, for work that takes more than that."""
 
+import math
 import sys
 import time
 
@@ -25,8 +26,14 @@ class Progress:
         self._uncounted = 0
         self._start = self._shown = time.monotonic()
 
-    def advance(self, count: int, note: str = "") -> None:
-        """Counts `count` more as done, and prints a line, with `note`, when it is time to."""
+    def advance(self, count: int, note: str = "", at_most: float = math.inf) -> None:
+        """Counts more as done, and prints a line when it is time to.
+
+        Args:
+            count: How many more are done.
+            note: What the line says beside.
+            at_most: Seconds that are left at most, however many are left to do.
+        """
         now = time.monotonic()
         if not self._done:  # What comes first takes longer: graphs are traced, files opened.
             self._start, self._uncounted = now, count
@@ -37,7 +44,7 @@ class Progress:
         rate = (self._done - self._uncounted) / (now - self._start)
         line = f"{self._what}: {self._done:,} {self._unit}, {rate:,.0f}/s"
         if self._total and self._total > self._done:
-            left = round((self._total - self._done) / rate)
+            left = round(min((self._total - self._done) / rate, max(at_most, 0.0)))
             line += f", about {left // 60}:{left % 60:02d} left"
         if note:
             line += f", {note}"

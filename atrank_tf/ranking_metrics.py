@@ -46,6 +46,11 @@ class PerUser:
     positives: np.ndarray
     means: Mapping[str, np.ndarray]
 
+    def of(self, some: np.ndarray) -> "PerUser":
+        """Returns the metrics of some of the users: bool [users]."""
+        means = {name: values[some] for name, values in self.means.items()}
+        return PerUser(self.user[some], self.positives[some], means)
+
 
 def per_user(scored: Scored) -> PerUser:
     """Computes each user's metrics.

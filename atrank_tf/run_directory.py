@@ -92,7 +92,7 @@ class RunDirectory:
             partial.unlink()
         if not (self.path / "state.json").exists():  # Nothing was ever saved here.
             shutil.copytree(objects, self.objects, dirs_exist_ok=True)
-            self._write("settings.json", wanted)
+            self.write("settings.json", wanted)
             return None
         found = self.settings()
         for name in sorted({*wanted, *found} - {"epochs", "patience", "data_dir"}):
@@ -101,7 +101,7 @@ class RunDirectory:
                     f"{self.path}: holds a run with {name}={found.get(name)!r}, not "
                     f"{wanted.get(name)!r}; choose another --model_dir, or go on with its settings"
                 )
-        self._write("settings.json", wanted)
+        self.write("settings.json", wanted)
         return self._read_state()
 
     def save(self, model: Ranker, state: dict[str, Any], is_best: bool) -> None:
@@ -121,7 +121,7 @@ class RunDirectory:
             model.save(partial)
             partial.replace(self._checkpoints / name)
         seeds = [seed.numpy().tolist() for seed in _dropout_seeds(model)]
-        self._write("state.json", {**state, "dropout_seeds": seeds})
+        self.write("state.json", {**state, "dropout_seeds": seeds})
         for old in self._checkpoints.glob("last-*.keras"):
             if old.name != last:
                 old.unlink()
@@ -170,7 +170,8 @@ class RunDirectory:
         path = self.path / "state.json"
         return _read_json(path) if path.exists() else None
 
-    def _write(self, name: str, values: dict[str, Any]) -> None:
+    def write(self, name: str, values: dict[str, Any]) -> None:
+        """Writes a file of JSON, whole or not at all."""
         partial = self.path / f"{name}.partial"
         partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         partial.replace(self.path / name)

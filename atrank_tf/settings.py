@@ -49,6 +49,10 @@ LOSSES: dict[str, type[keras.losses.Loss]] = {
     "hinge": HingeLoss,
 }
 TRAININGS = ("auto", "all_positions", "moments")
+_BY_TRAINING: dict[str, dict[str, Any]] = {
+    "all_positions": {"learning_rate": 0.004, "token_budget": 3072},
+    "moments": {"learning_rate": 0.002, "token_budget": 8192},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +80,15 @@ class Settings:
         patience: Epochs without a better validation AUC after which training stops.
         max_seconds: Seconds of training after which it stops, validation not counted; 0 for
             no bound. A run that is bounded so does not end bit for bit alike.
-        learning_rate: Of the optimiser, at the start.
+        learning_rate: Of the optimiser, at the start; None for .004 where all positions are
+            trained and .002 for moments, each the best of those tried with ATRank.
         decay: What the learning rate is multiplied with in each epoch, bit by bit; 1 for a
             rate that stays.
         tables: A key of `TABLE_RULES`: the optimiser's rule of embedding tables.
         rest: A key of `REST_RULES`: its rule of all other weights.
         clip_norm: Bound on the global norm of the gradients.
-        token_budget: Behaviours and candidates in a batch, about.
+        token_budget: Behaviours and candidates in a batch, about; None for 3,072 where all
+            positions are trained and 8,192 for moments, which have fewer targets for them.
         max_history: Newest behaviours of each group that a history keeps.
         max_moments: Moments of each user in an epoch, chosen at random; 0 for all. For
             `training="moments"`.
@@ -103,12 +109,12 @@ class Settings:
     epochs: int = 16
     patience: int = 4
     max_seconds: float = 0.0
-    learning_rate: float = 0.004
+    learning_rate: float | None = None
     decay: float = 0.9
     tables: str = "adam"
     rest: str = "adam"
     clip_norm: float = 5.0
-    token_budget: int = 3072
+    token_budget: int | None = None
     max_history: int = 100
     max_moments: int = 0
     num_negatives: int = 1
@@ -116,7 +122,7 @@ class Settings:
     seed: int = 1
 
     def checked(self) -> "Settings":
-        """Returns the settings with "auto" resolved.
+        """Returns the settings with "auto" and None resolved.
 
         Raises:
             UserError: A setting is out of range.
@@ -133,9 +139,6 @@ class Settings:
             if getattr(self, name) not in known:
                 expected = ", ".join(known)
                 raise UserError(f"{name} {getattr(self, name)!r}: expected one of {expected}")
-        for name in ("epochs", "patience", "token_budget", "max_history", "num_negatives"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}: expected 1 or more")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed is {self.seed}: expected 0 to {2**32 - 1}")
         if self.max_moments < 0:
@@ -146,20 +149,27 @@ class Settings:
             raise UserError(f"max_seconds is {self.max_seconds}: expected 0 (no bound) or more")
         if not 0 < self.decay <= 1:
             raise UserError(f"decay is {self.decay}: expected above 0, up to 1")
-        for name in ("learning_rate", "clip_norm"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise UserError(f"{name} is {value}: expected a number above 0")
         can_all = self.model in _EVERY_MOMENT
         if self.training == "all_positions" and not can_all:
             raise UserError(f"training='all_positions': not for {self.model}, use 'moments'")
-        resolved: dict[str, Any] = {}
-        if self.training == "auto":
-            every = can_all and not self.max_moments
-            resolved["training"] = "all_positions" if every else "moments"
-        if self.loss == "auto":
-            resolved["loss"] = "bpr" if self.model == "bpr" else "pointwise"
-        return dataclasses.replace(self, **resolved)
+        training, loss = self.training, self.loss
+        if training == "auto":
+            training = "all_positions" if can_all and not self.max_moments else "moments"
+        if loss == "auto":
+            loss = "bpr" if self.model == "bpr" else "pointwise"
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        settings = Settings(
+            **{**_BY_TRAINING[training], **given, "training": training, "loss": loss}
+        )
+        for name in ("epochs", "patience", "token_budget", "max_history", "num_negatives"):
+            value = getattr(settings, name)
+            if value < 1:
+                raise UserError(f"{name} is {value}: expected 1 or more")
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(settings, name)
+            if not 0 < value < math.inf:
+                raise UserError(f"{name} is {value}: expected a number above 0")
+        return settings
 
     def cut(self) -> dict[str, Any]:
         """Returns the options of `TimelineData.batches` for training."""

@@ -120,6 +120,7 @@ class _Loop:
             lambda *batch: model.train_step(batch),
             input_signature=self._batches.element_spec[1:],
         )
+        self._step.get_concrete_function()  # Traced here, or the first epoch would pay for it.
         left = batches_an_epoch * (settings.epochs - state["epoch"]) - state["batch"]
         self._progress = Progress("training", "batches", left)
         self._validation = validation_scoring(model, data, settings)
@@ -153,7 +154,10 @@ class _Loop:
                 "seconds": before["seconds"] + seconds,
                 "targets_seen": before["targets_seen"] + int(logs["targets"]),
             }
-            self._progress.advance(1, note=f"loss {logs['loss']:.4f}")
+            bound = self._settings.max_seconds or math.inf
+            self._progress.advance(
+                1, f"loss {logs['loss']:.4f}", at_most=bound - self._state["seconds"]
+            )
             if _is_out_of_time(self._state, self._settings):
                 break
         return logs["loss"], logs["targets"] / seconds

@@ -17,15 +17,16 @@ from atrank_tf.schema import Schema
 class BiLSTM(HistoryRanker):
     """Reads a history, oldest behaviour first, with an LSTM in each direction.
 
-    Without attention a history is the last state of both directions. With it every
-    candidate attends to the states at all behaviours, by ATRank's own vanilla attention.
+    Each direction is as wide as the tokens; a dense layer brings both back to one width, as
+    in the code that ATRank's authors released. Without attention a history is the last state
+    of both directions. With it every candidate attends to the states at all behaviours, by
+    ATRank's own vanilla attention.
 
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
         attention: Whether candidates attend to the states.
-        **kwargs: `width`, even, as each direction gets half of it, and what else
-            `HistoryRanker` has.
+        **kwargs: `width` and what else `HistoryRanker` has.
 
     Reference:
         ATRank's competitors "Bi-LSTM" and "Bi-LSTM + Attention", after Zhang et al.,
@@ -41,16 +42,16 @@ class BiLSTM(HistoryRanker):
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
-        if self.width < 2 or self.width % 2:
-            raise ValueError(f"width is {self.width}: expected an even number, half a direction")
         self.attention = attention
         self.tokens = self.new_tokens(catalog)
         self.recurrent = keras.layers.Bidirectional(
-            keras.layers.LSTM(self.width // 2, return_sequences=attention, dtype=self.dtype_policy),
+            keras.layers.LSTM(self.width, return_sequences=attention, dtype=self.dtype_policy),
             name="recurrent",
             dtype=self.dtype_policy,
         )
         self.recurrent.build((None, None, self.width))
+        self.project = keras.layers.Dense(self.width, name="project", dtype=self.dtype_policy)
+        self.project.build((None, None, 2 * self.width))
         self.vanilla_attention = (
             AttentionBlock(self.width, name="vanilla_attention", dtype=self.dtype_policy)
             if attention
@@ -67,8 +68,8 @@ class BiLSTM(HistoryRanker):
         """Runs both directions over each history.
 
         Returns:
-            The last states, float [batch, width]; with attention what candidates read of
-            the states, float [batch, (behaviours), 2 width].
+            What the last states make, float [batch, width]; with attention what candidates
+            read of the states, float [batch, (behaviours), 2 width].
         """
         rows = num_rows(now)
         tokens = self.tokens(history, one_moment(now), rows, training=training)
@@ -79,8 +80,9 @@ class BiLSTM(HistoryRanker):
         is_token = tf.sequence_mask(lengths, tf.shape(padded)[1])
         states = self.recurrent(padded, mask=is_token, training=training)
         if self.vanilla_attention is None:
-            return states
-        return self.vanilla_attention.memorize(ragged.like(tokens, ragged.unpad(states, tokens)))
+            return self.project(states)
+        states = self.project(ragged.unpad(states, tokens))
+        return self.vanilla_attention.memorize(ragged.like(tokens, states))
 
     def score(
         self, memory: Any, candidates: Candidates, now: Moments, training: bool = False

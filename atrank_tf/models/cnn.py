@@ -27,7 +27,8 @@ class CNN(HistoryRanker):
 
     Reference:
         ATRank's competitor "CNN + Pooling", after Kim, "Convolutional Neural Networks for
-        Sentence Classification", EMNLP 2014.
+        Sentence Classification", EMNLP 2014. Windows and filters are those of the code that
+        ATRank's authors released.
     """
 
     def __init__(

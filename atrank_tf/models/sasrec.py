@@ -12,7 +12,7 @@ from atrank_tf.models.history_ranker import HistoryRanker
 from atrank_tf.models.ranker import Candidates, History, Moments, num_rows
 from atrank_tf.schema import Schema
 
-_POSITIONS = 512  # What stands further back in a row shares the last one's embedding.
+_POSITIONS = 512  # The oldest of a longer history share the first one's embedding.
 
 
 class _Block(keras.layers.Layer):
@@ -108,8 +108,11 @@ class SASRec(HistoryRanker):
         times = self.tokens.times(history, rows)
         tokens = self.tokens(history, None, rows, training=training)
         tokens, times = ragged.sort_rows(tokens, times), ragged.sort_rows(times, times)
-        places = tf.ragged.range(tokens.row_lengths()).flat_values
-        embedded = self.positions(tf.minimum(places, _POSITIONS - 1), training=training)
+        lengths = tokens.row_lengths()
+        places = tf.ragged.range(
+            tf.minimum(_POSITIONS - lengths, 0), tf.minimum(lengths, _POSITIONS)
+        )
+        embedded = self.positions(tf.maximum(places.flat_values, 0), training=training)
         x = ragged.pad(ragged.like(tokens, tokens.flat_values + embedded))
         for block in self.blocks:
             x = block(x, training=training)

@@ -31,25 +31,38 @@ def model(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
     return ATRank(data.schema, data.catalog, causal=request.param, **SMALL)
 
 
+def gap_bucket(model: ATRank, gap: int) -> str:
+    """The name of the model's bucket of a gap in seconds."""
+    bounds = [4**k for k in range(1, 16)] if model.causal else [86_400 << k for k in range(12)]
+    below = [bound for bound in bounds if bound <= gap]
+    name, bound = ("from", below[-1]) if below else ("under", bounds[0])
+    return f"{name} {duration(bound / 86_400)}"
+
+
 def test_averages_are_what_loops_give(model: ATRank, data: TimelineData) -> None:
     batches = list(data.batches("test", num_negatives=2, token_budget=300).take(2))
-    expected: dict[tuple[int, str], list[float]] = defaultdict(list)
+    expected: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     for inputs, labels in batches:
         weights = model.attention(inputs["history"], inputs["candidates"], inputs["now"])["item"]
         positive, first = labels.numpy() > 0, 0
         for i, row in enumerate(inputs["candidates"]["item"].to_list()):
-            number = sum(len(h["object"][i].numpy()) for h in inputs["history"].values())
-            actions = inputs["history"]["item"]["action"][i].numpy()
-            for place in range(len(row)):
-                for j, action in enumerate(actions):  # Items are the first group.
-                    if positive[first + place]:
-                        for space in range(2):
-                            lift = float(weights[space, i, place, j]) * number
-                            expected[space, ("unknown", "buy", "view")[action]].append(lift)
+            history = inputs["history"].values()
+            times = np.concatenate([h["time"][i].numpy() for h in history])
+            actions = [
+                ("unknown", "buy", "view")[a] for a in inputs["history"]["item"]["action"][i]
+            ]
+            actions += ["query"] * (len(times) - len(actions))  # Items are the first group.
+            for place in np.flatnonzero(positive[first : first + len(row)]):
+                for j, (time, action) in enumerate(zip(times, actions, strict=True)):
+                    gap = gap_bucket(model, int(inputs["now"][i]) - time)
+                    for space in range(2):
+                        lift = float(weights[space, i, place, j]) * len(times)
+                        expected["action", space, action].append(lift)
+                        expected["gap", space, gap].append(lift)
             first += len(row)
     frame = averages(model, batches)
-    mine = frame[(frame["attention"] == "item") & (frame["by"] == "action")]
-    found = {(line.space, line.value): line for line in mine.itertuples() if line.value != "query"}
+    mine = frame[(frame["attention"] == "item") & (frame["by"] != "group")]
+    found = {(line.by, line.space, line.value): line for line in mine.itertuples()}
     assert set(found) == set(expected)
     for key, lifts in expected.items():
         assert found[key].pairs == len(lifts)

@@ -108,11 +108,16 @@ def test_progress_tells_rate_and_time_left(
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     shown = progress.Progress("reading", "rows", total=1000, seconds=5)
-    for seconds, count in ((60, 100), (62, 50), (66, 50), (68, 100), (74, 700)):
+    for seconds, count in ((60, 100), (62, 50), (66, 50), (68, 100)):
         now[0] = seconds
         shown.advance(count, note="loss 0.5" if seconds == 68 else "")
+    now[0] = 74
+    shown.advance(150, at_most=3.0)
+    now[0] = 80
+    shown.advance(550)
     assert capsys.readouterr().err.splitlines() == [
         "reading: 150 rows, 25/s, about 0:34 left",
         "reading: 300 rows, 25/s, about 0:28 left, loss 0.5",
-        "reading: 1,000 rows, 64/s",
+        "reading: 450 rows, 25/s, about 0:03 left",
+        "reading: 1,000 rows, 45/s",
     ]

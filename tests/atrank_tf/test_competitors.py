@@ -79,7 +79,7 @@ def test_order_matters(data: TimelineData, name: str) -> None:
     assert np.abs(np.subtract(*found)).max() > 1e-4
 
 
-def test_gradients_are_finite_and_reach_every_weight(model: Ranker) -> None:
+def test_gradients_are_finite(model: Ranker) -> None:
     batch = make_batch([example([], []), example(EVENTS)], model.schema)
     weights = [w.value for w in model.trainable_weights]
     with tf.GradientTape() as tape:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atrank_tf import experiment_report, experiments, ranking_metrics
+from atrank_tf import experiment_report, experiments, ranking_metrics, training
 from atrank_tf.errors import UserError
 from atrank_tf.evaluation import evaluate
 from atrank_tf.experiments import METRICS, SUITES, Budget, Entry, Trial
@@ -104,6 +104,43 @@ def test_the_learning_rate_that_validates_best_is_taken(
     assert asked == [(0.1, 2.0), (0.2, 2.0), (0.3, 2.0), (0.4, 2.0), (0.2, 9.0)]
 
 
+def test_what_diverges_is_left_out_and_told(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: TimelineData
+) -> None:
+    def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, float | None]:
+        if settings.model != "popularity":
+            raise DivergedError("the loss is nan")
+        return training.train(data_dir, model_dir, settings)
+
+    monkeypatch.setattr(experiments, "train", train)
+    monkeypatch.setitem(SUITES, "small", lambda _: ENTRIES)
+    found = experiments.run("small", str(data_dir), str(tmp_path), BUDGET)
+    assert [len(trials) for _, trials in found.values()] == [0, 0, 1]
+    lengths = experiments.history_lengths(data, 1000)
+    told, *parts = experiment_report.sections("small", found, lengths, BUDGET, tmp_path)
+    assert told.text.endswith("Diverged, and left out: atrank small, bpr one2one item.")
+    tables = [part.table for part in parts if part.title == "item: metrics"]
+    assert tables[0] is not None
+    assert tables[0]["model"].tolist() == ["popularity"]
+    monkeypatch.setitem(SUITES, "small", lambda _: ENTRIES[:2])
+    with pytest.raises(UserError, match="suite small: every entry diverged"):
+        experiments.run("small", str(data_dir), str(tmp_path), BUDGET)
+
+
+def test_a_directory_holds_one_suite(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SUITES, "small", lambda _: ENTRIES[2:])
+    experiments.run("small", str(data_dir), str(tmp_path), BUDGET)
+    more = dataclasses.replace(BUDGET, seeds=2)
+    experiments.run("small", str(data_dir), str(tmp_path), more)
+    longer = dataclasses.replace(BUDGET, seconds=5.0)
+    with pytest.raises(
+        UserError, match=r"holds a suite with seconds=0\.3, not 5\.0; choose another"
+    ):
+        experiments.run("small", str(data_dir), str(tmp_path), longer)
+
+
 def test_report(results: tuple[experiment_report.Results, Path], data: TimelineData) -> None:
     found, output = results
     lengths = experiments.history_lengths(data, 1000)
@@ -127,6 +164,15 @@ def test_report(results: tuple[experiment_report.Results, Path], data: TimelineD
     assert gap is not None
     assert gaps["AUC difference"]["popularity"].startswith(f"{gap['value']:+.4f} (")
     assert "bpr one2one item" not in (output / "query-metrics.csv").read_text()
+    leads = pd.read_csv(output / "item-the-lead-by-density-of-history.csv").set_index("against")
+    mine, others = (
+        experiments.averaged(found[label][1], "item") for label in ("atrank small", "popularity")
+    )
+    for name, lead in leads.loc["popularity"].items():
+        low, high = map(int, str(name).split(" to "))
+        part = [low <= lengths[user] <= high for user in mine.user.tolist()]
+        gap = np.nanmean(mine.means["auc"][part] - others.means["auc"][part])
+        assert str(lead).startswith(f"{gap:+.4f} (")
 
 
 def test_entries_without_targets_are_left_out(
@@ -154,7 +200,7 @@ def test_seeds_are_averaged_user_by_user() -> None:
     found = experiments.averaged(trials, "item")
     np.testing.assert_allclose(found.means["auc"], [0.4, 0.7])
     table = experiment_report.metrics({"a": trials, "b": trials[:1]}, "item").set_index("model")
-    assert table["+-"].tolist() == ["0.2500", "-"]
+    assert table["+-"].tolist() == ["0.3536", "-"]
     other = dataclasses.replace(
         trials[1], users={"item": dataclasses.replace(trials[1].users["item"], user=users + 1)}
     )
