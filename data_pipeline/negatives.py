@@ -67,6 +67,7 @@ def random_numbers(*keys: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.bitwise.right_shift(state, tf.constant(1, tf.uint64)), tf.int64)
 
 
+@tf.function(autograph=False)  # Traced once for all pipelines: it is a third of their graphs.
 def random_order(places: tf.Tensor, sizes: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     """Returns what stands at places of a random order of 0 .. size - 1.
 

@@ -1,19 +1,25 @@
 """A small heterogeneous data set, made once: two groups that share a vocabulary of features."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import atrank_tf  # noqa: F401  (first: it keeps TensorFlow's start quiet)
+
+# isort: split
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
-import atrank_tf  # noqa: F401  (first: it keeps TensorFlow's start quiet)
 from atrank_tf.schema import Columns, Feature, Group, Schema, Vocabulary
 from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare import prepare
+from tests import processes
+
+# Tests run a graph a few times: to optimise it takes longer than it saves. What commands run
+# in processes of their own is optimised.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 REPOSITORY = Path(__file__).parent.parent
 DAY = 86_400
@@ -80,10 +86,6 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a module of the package as a process of its own, in an empty directory."""
 
     def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", module, *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        return subprocess.run(
-            line, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
-        )
+        return processes.run_module(module, arguments, tmp_path)
 
     return run

@@ -1,0 +1,37 @@
+"""Commands in processes of their own, forked from one that has imported TensorFlow already.
+
+To import it takes most of the time of a command that does little.
+"""
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tensorflow", "keras", "pandas", "atrank_tf", "data_pipeline"])
+
+
+def run_module(
+    module: str, arguments: tuple[str, ...], directory: Path
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m module` with arguments in a directory."""
+    with tempfile.TemporaryDirectory() as streams:
+        process = _FORKS.Process(target=_child, args=(module, arguments, directory, streams))
+        process.start()
+        process.join()
+        stdout, stderr = ((Path(streams) / name).read_text() for name in ("stdout", "stderr"))
+    assert process.exitcode is not None
+    return subprocess.CompletedProcess([module, *arguments], process.exitcode, stdout, stderr)
+
+
+def _child(module: str, arguments: tuple[str, ...], directory: Path, streams: str) -> None:
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        file = os.open(Path(streams) / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, number)
+    os.chdir(directory)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
