@@ -223,4 +223,6 @@ def new_model(data: TimelineData, settings: Settings, batches_an_epoch: int) -> 
         loss=LOSSES[settings.loss](),
         metrics=[TargetCount()],
     )
+    if model.trainable_variables:  # A step that makes variables would be traced twice.
+        model.optimizer.build(model.trainable_variables)
     return model
