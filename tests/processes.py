@@ -24,8 +24,10 @@ def run_module(
         process.start()
         process.join()
         stdout, stderr = ((Path(streams) / name).read_text() for name in ("stdout", "stderr"))
-    assert process.exitcode is not None
-    return subprocess.CompletedProcess([module, *arguments], process.exitcode, stdout, stderr)
+    code = process.exitcode
+    process.close()
+    assert code is not None
+    return subprocess.CompletedProcess([module, *arguments], code, stdout, stderr)
 
 
 def _child(module: str, arguments: tuple[str, ...], directory: Path, streams: str) -> None:

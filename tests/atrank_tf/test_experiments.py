@@ -130,10 +130,19 @@ def test_what_diverges_is_left_out_and_told(
 def test_a_directory_holds_one_suite(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SUITES, "small", lambda _: ENTRIES[2:])
-    experiments.run("small", str(data_dir), str(tmp_path), BUDGET)
-    more = dataclasses.replace(BUDGET, seeds=2)
-    experiments.run("small", str(data_dir), str(tmp_path), more)
+    class BegunError(Exception):
+        pass
+
+    def train(data_dir: str, model_dir: str, settings: Settings) -> None:
+        raise BegunError
+
+    monkeypatch.setattr(experiments, "train", train)
+    monkeypatch.setitem(SUITES, "small", lambda _: ENTRIES)
+    for seeds in (1, 2):  # More seeds may be asked of it later.
+        with pytest.raises(BegunError):
+            experiments.run(
+                "small", str(data_dir), str(tmp_path), dataclasses.replace(BUDGET, seeds=seeds)
+            )
     longer = dataclasses.replace(BUDGET, seconds=5.0)
     with pytest.raises(
         UserError, match=r"holds a suite with seconds=0\.3, not 5\.0; choose another"

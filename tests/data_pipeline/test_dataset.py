@@ -42,23 +42,23 @@ def moments(data: TimelineData, split: str, **options: Any) -> Iterator[Moment]:
                     (ids[target][o], y) for o, y in zip(row, mine, strict=True)
                 ]
         assert first == len(labels)
+        histories = {
+            group: [
+                [(ids[group][o], a, t) for o, a, t in zip(*events, strict=True)]
+                for events in zip(
+                    *(history[name].to_list() for name in ("object", "action", "time")),
+                    strict=True,
+                )
+            ]
+            for group, history in inputs["history"].items()
+        }
         for i, (user, now) in enumerate(
-            zip(inputs["user"].numpy(), inputs["now"].numpy(), strict=True)
+            zip(inputs["user"].numpy(), inputs["now"].numpy().tolist(), strict=True)
         ):
             yield {
                 "user": users[user - 1],
-                "now": int(now),
-                "history": {
-                    name: list(
-                        zip(
-                            [ids[name][o] for o in h["object"][i].numpy()],
-                            h["action"][i].numpy().tolist(),
-                            h["time"][i].numpy().tolist(),
-                            strict=True,
-                        )
-                    )
-                    for name, h in inputs["history"].items()
-                },
+                "now": now,
+                "history": {group: rows[i] for group, rows in histories.items()},
                 "candidates": candidates[i],
             }
 
