@@ -192,7 +192,7 @@ def _begin(suite: str, budget: Budget, path: Path) -> None:
     wanted = {"suite": suite, **dataclasses.asdict(budget)}
     wanted["learning_rates"] = list(budget.learning_rates)
     found = json.loads(path.read_text()) if path.exists() else wanted
-    for name in wanted.keys() - {"seeds"}:
+    for name in sorted(wanted.keys() - {"seeds"}):
         if found.get(name) != wanted[name]:
             raise UserError(
                 f"{path.parent}: holds a suite with {name}={found.get(name)!r}, not "

@@ -21,7 +21,7 @@ from data_pipeline.prepare import prepare
 SMALL = {"width": 8, "num_spaces": 2, "embedding_width": 8, "feature_width": 4}
 BUDGET = Budget(seeds=1, seconds=0.3, learning_rates=(0.004,), tuning_seconds=0.2)
 ENTRIES = [
-    Entry("atrank small", Settings(model_settings=SMALL)),
+    Entry("atrank small", Settings(model_settings=SMALL, groups=["item"], targets=["item"])),
     Entry("bpr one2one item", Settings(model="bpr", groups=["item"], targets=["item"])),
     Entry("popularity", Settings(model="popularity")),
 ]
