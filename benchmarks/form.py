@@ -169,6 +169,7 @@ def measure(
     batches = form.batches(data, max_history, seed)
     optimizer = form.optimizer(data, max_history)
     model.compile(optimizer, PointwiseLoss(), metrics=[TargetCount()])
+    optimizer.build(model.trainable_variables)  # As training does: the step is traced once.
     clock = _Clock(data, max_history, seconds, evaluations)
     model.fit(batches.repeat(), steps_per_epoch=10**9, verbose=0, shuffle=False, callbacks=[clock])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

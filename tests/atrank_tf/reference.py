@@ -58,7 +58,8 @@ class Reference:
 
     def attention(self, query: np.ndarray, now: int, memory: list[Seen], layer: Any) -> np.ndarray:
         """concat_k softmax(q_k k_k^T / sqrt(d) + bias_k) v_k; zeros where nothing is seen."""
-        if self.model.causal:
+        is_causal = layer.time_bias is not None
+        if is_causal:
             memory = [(token, time) for token, time in memory if time < now]
         result = np.zeros_like(query)
         if not memory:
@@ -66,7 +67,7 @@ class Reference:
         tokens = np.array([token for token, _ in memory])
         q = np.maximum(dense(query, layer.query), 0)
         made = np.maximum(dense(tokens, layer.key_value), 0)
-        bilinear = self.model.scores == "bilinear"
+        bilinear = layer.scores == "bilinear"
         k, v = (tokens, made) if bilinear else np.split(made, 2, axis=1)
         width = len(query) // layer.num_spaces
         for space in range(layer.num_spaces):
@@ -75,7 +76,7 @@ class Reference:
                 scores = k @ (q[mine] @ array(layer.bilinear)[space])
             else:
                 scores = k[:, mine] @ q[mine] / math.sqrt(width)
-            if self.model.causal:
+            if is_causal:
                 bias = array(layer.time_bias.table)[space]
                 scores = scores + [bias[self.bucket(now - time)] for _, time in memory]
             weights = np.exp(scores)

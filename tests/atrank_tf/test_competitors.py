@@ -13,6 +13,7 @@ import tensorflow as tf
 from atrank_tf import BST, CNN, DIN, BiLSTM, LastObject, PointwiseLoss, Ranker, RowSparse, SASRec
 from data_pipeline.dataset import TimelineData
 from tests.atrank_tf.batches import NOW, make_batch
+from tests.atrank_tf.reference import Reference
 
 SMALL = {"width": 8, "embedding_width": 8, "feature_width": 4}
 EVENTS = [(3, 1, NOW - 10), (5, 2, NOW - 90_000), (0, 0, NOW - 10**8), (4, 1, NOW - 86_400)]
@@ -187,6 +188,90 @@ def test_cnn_scores_by_its_equations(data: TimelineData) -> None:
     e = np.concatenate(found) @ model.project.kernel.numpy() + model.project.bias.numpy()
     (scores,) = logits(model, [example(EVENTS, [])])
     assert scores[1] == pytest.approx(e @ q / np.sqrt(8) + bias, rel=1e-4)
+
+
+def test_bst_scores_by_its_equations(data: TimelineData) -> None:
+    model = made("bst", data)
+    tokens, q, bias = vectors(model, EVENTS, 9)
+    x = np.concatenate([tokens, [q]])
+    x = norm(x + attend(x, model.attention, np.ones([len(x), len(x)])), model.attention_norm)
+    inner = x @ model.inner.kernel.numpy() + model.inner.bias.numpy()
+    inner = np.where(inner > 0, inner, 0.2 * inner)
+    y = x + inner @ model.outer.kernel.numpy() + model.outer.bias.numpy()
+    y = norm(y, model.feed_forward_norm)
+    z = np.concatenate([y[-1], y[:-1].mean(axis=0)])
+    for i, layer in enumerate(model.mlp):
+        z = z @ layer.kernel.numpy() + layer.bias.numpy()
+        z = np.where(z > 0, z, 0.2 * z) if i < 2 else z
+    (found,) = logits(model, [example(EVENTS, [])])
+    assert found[1] == pytest.approx(z[0] + bias, rel=1e-4)
+
+
+def test_sasrec_scores_by_its_equations(data: TimelineData) -> None:
+    model = made("sasrec", data)
+    x, q, bias = vectors(model, sorted(EVENTS, key=lambda event: event[2]), 9)
+    x = x + model.positions.table.numpy()[: len(x)]
+    for block in model.blocks:
+        x = x + attend(norm(x, block.norms[0]), block.attention, np.tri(len(x)), keys=x)
+        inner = norm(x, block.norms[1]) @ block.inner.kernel.numpy() + block.inner.bias.numpy()
+        x = x + np.maximum(inner, 0) @ block.outer.kernel.numpy() + block.outer.bias.numpy()
+    e = norm(x, model.norm)[-1]
+    (found,) = logits(model, [example(EVENTS, [])])
+    assert found[1] == pytest.approx(e @ q / np.sqrt(8) + bias, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bilstm", "bilstm_attention"])
+def test_bilstm_scores_by_its_equations(data: TimelineData, name: str) -> None:
+    model = made(name, data)
+    tokens, q, bias = vectors(model, sorted(EVENTS, key=lambda event: event[2]), 9)
+    forward = recur(tokens, model.recurrent.forward_layer)
+    backward = recur(tokens[::-1], model.recurrent.backward_layer)
+    kernel, shift = model.project.kernel.numpy(), model.project.bias.numpy()
+    if name == "bilstm":
+        e = np.concatenate([forward[-1], backward[-1]]) @ kernel + shift
+    else:
+        states = np.concatenate([forward, backward[::-1]], axis=1) @ kernel + shift
+        e = Reference(model).block(q, NOW, [(s, 0) for s in states], model.vanilla_attention)
+    (found,) = logits(model, [example(EVENTS, [])])
+    assert found[1] == pytest.approx(e @ q / np.sqrt(8) + bias, rel=1e-4)
+
+
+def norm(x: np.ndarray, layer: Any) -> np.ndarray:
+    centered = x - x.mean(axis=-1, keepdims=True)
+    deviation = np.sqrt((centered**2).mean(axis=-1, keepdims=True) + 1e-3)
+    return centered / deviation * layer.gamma.numpy() + layer.beta.numpy()
+
+
+def attend(
+    queries: np.ndarray, layer: Any, sees: np.ndarray, keys: np.ndarray | None = None
+) -> np.ndarray:
+    """Multi-head attention of Keras' layer, each query to the keys that it `sees`."""
+    keys = queries if keys is None else keys
+    wq, bq, wk, bk, wv, bv, wo, bo = layer.get_weights()
+    result = np.tile(bo, [len(queries), 1])
+    for head in range(wq.shape[1]):
+        q = queries @ wq[:, head] + bq[head]
+        k, v = keys @ wk[:, head] + bk[head], keys @ wv[:, head] + bv[head]
+        weights = np.exp(q @ k.T / np.sqrt(wq.shape[2])) * sees
+        result += weights / weights.sum(axis=1, keepdims=True) @ v @ wo[head]
+    return result
+
+
+def recur(tokens: np.ndarray, layer: Any) -> np.ndarray:
+    """The states of an LSTM, Hochreiter & Schmidhuber 1997 with the forget gate."""
+    kernel, recurrent, bias = layer.get_weights()
+    state = cell = np.zeros(len(recurrent))
+    states = []
+    for token in tokens:
+        i, f, c, o = np.split(token @ kernel + state @ recurrent + bias, 4)
+        cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(c)
+        state = sigmoid(o) * np.tanh(cell)
+        states.append(state)
+    return np.array(states)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
 
 
 def test_the_last_object_again(data: TimelineData) -> None:
