@@ -14,11 +14,13 @@ FLAGS = flags.FLAGS
 
 
 def _main() -> None:
-    from atrank_tf.attention_plots import draw_run, to_tensorboard, write
+    from atrank_tf import attention_maps
+    from atrank_tf.attention_plots import draw, to_tensorboard, write
     from atrank_tf.run_directory import RunDirectory
 
     run = RunDirectory(FLAGS.model_dir)
-    figures, frame = draw_run(run, FLAGS.data_dir, FLAGS.user, FLAGS.batches)
+    seen, frame = attention_maps.of_run(run, FLAGS.data_dir, FLAGS.user, FLAGS.batches)
+    figures = draw(seen, frame)
     directory = Path(FLAGS.output_dir or run.path / "attention")
     paths = write(figures, directory)
     frame.to_csv(directory / "averages.csv", index=False)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from atrank_tf.errors import UserError
 from atrank_tf.models import ATRank
+from atrank_tf.run_directory import RunDirectory
 from atrank_tf.schema import Group, Schema
 from atrank_tf.time_buckets import day_bounds, fine_bounds
 
@@ -68,6 +69,42 @@ def user_row(directory: Path, user: str) -> int:
         if str(raw) == user:
             return row
     raise UserError(f"user {user!r}: is in none of the logs")
+
+
+def of_run(
+    run: RunDirectory, data_dir: str, user: str = "", num_batches: int = 30
+) -> tuple[Case, pd.DataFrame]:
+    """Returns what the best model of a run attends to at the moments of the test.
+
+    Args:
+        run: A run of atrank.
+        data_dir: Its data.
+        user: Raw id of the user whose history is the case; "" for one that fills a picture.
+        num_batches: Batches of test moments to average, about.
+
+    Returns:
+        What `case` and `averages` return.
+
+    Raises:
+        UserError: The run is of another model or other data, or there is no such moment.
+    """
+    settings = run.settings()
+    if settings["model"] != "atrank":
+        raise UserError(f"{run.path}: holds a {settings['model']}; attention is atrank's")
+    data = run.data(data_dir)
+    model = cast(ATRank, run.load_best(data.manifest.fingerprint))
+    cut: dict[str, Any] = {"num_negatives": 2, "max_history": settings["max_history"]}
+    batches = data.batches("test", **cut)
+    moment = find_moment(batches, user_row(data.directory, user) if user else None)
+    if moment is None:
+        whose = f" of user {user}" if user else ""
+        raise UserError(f"{data_dir}: there is no test moment{whose} with a history")
+    # Batches come by length of history: some of all lengths.
+    every = max(1, data.count_batches("test", **cut) // num_batches)
+    return (
+        case(model, moment, object_names(run.objects, data.schema)),
+        averages(model, batches.shard(every, 0)),
+    )
 
 
 def case(model: ATRank, inputs: dict[str, Any], names: dict[str, list[str]]) -> Case:

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,18 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from atrank_tf.attention_maps import (
-    Case,
-    averages,
-    case,
-    duration,
-    find_moment,
-    object_names,
-    user_row,
-)
-from atrank_tf.errors import UserError
-from atrank_tf.models import ATRank
-from atrank_tf.run_directory import RunDirectory
+from atrank_tf.attention_maps import Case, duration
 
 _COLUMNS = 2
 _COLORS = ("#1f77b4", "#d95f02", "#1b7837", "#7570b3", "#a6761d", "#c51b7d", "#4d4d4d", "#008080")
@@ -121,38 +110,8 @@ def draw_averages(frame: pd.DataFrame, attention: str) -> Figure:
     return figure
 
 
-def draw_run(
-    run: RunDirectory, data_dir: str, user: str = "", num_batches: int = 30
-) -> tuple[dict[str, Figure], pd.DataFrame]:
-    """Draws what the best model of a run attends to at the moments of the test.
-
-    Args:
-        run: A run of atrank.
-        data_dir: Its data.
-        user: Raw id of the user whose history is shown; "" for one that fills a picture.
-        num_batches: Batches of test moments to average, about.
-
-    Returns:
-        The figures by name, and what `attention_maps.averages` returned.
-
-    Raises:
-        UserError: The run is of another model or other data, or there is no such moment.
-    """
-    settings = run.settings()
-    if settings["model"] != "atrank":
-        raise UserError(f"{run.path}: holds a {settings['model']}; attention is atrank's")
-    data = run.data(data_dir)
-    model = cast(ATRank, run.load_best(data.manifest.fingerprint))
-    cut: dict[str, Any] = {"num_negatives": 2, "max_history": settings["max_history"]}
-    batches = data.batches("test", **cut)
-    moment = find_moment(batches, user_row(data.directory, user) if user else None)
-    if moment is None:
-        whose = f" of user {user}" if user else ""
-        raise UserError(f"{data_dir}: there is no test moment{whose} with a history")
-    seen = case(model, moment, object_names(run.objects, data.schema))
-    # Batches come by length of history: some of all lengths.
-    every = max(1, data.count_batches("test", **cut) // num_batches)
-    frame = averages(model, batches.shard(every, 0))
+def draw(seen: Case, frame: pd.DataFrame) -> dict[str, Figure]:
+    """Draws everything that `attention_maps.of_run` returned; the figures by name."""
     figures = {
         "self-attention": draw_self_attention(seen),
         "vanilla-attention": draw_vanilla_attention(seen),
@@ -160,7 +119,7 @@ def draw_run(
     for attention in frame["attention"].unique():
         name = f"average-{attention}".replace("_", "-")
         figures[name] = draw_averages(frame, attention)
-    return figures, frame
+    return figures
 
 
 def write(figures: dict[str, Figure], directory: Path) -> list[Path]:

@@ -1,12 +1,13 @@
 """Evaluation: every model scores the same candidates, the metrics are computed once for all."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf import ranking_metrics
+from atrank_tf import json_files, ranking_metrics
 from atrank_tf.calibration import calibration
 from atrank_tf.errors import UserError
 from atrank_tf.models import Ranker
@@ -20,12 +21,19 @@ class Scoring:
     Args:
         model: The model.
         batches: What `TimelineData.batches` returned.
+
+    Attributes:
+        seconds: How long the model took for each batch that was scored, in turn; the first one
+            made the graph ready.
+        candidates: How many candidates each of them had.
     """
 
     def __init__(self, model: Ranker, batches: tf.data.Dataset) -> None:
         self._schema = model.schema
         self._batches = batches
         self._score = tf.function(model, input_signature=[batches.element_spec[0]])
+        self.seconds: list[float] = []
+        self.candidates: list[int] = []
 
     def run(self, progress: Progress | None = None) -> dict[str, ranking_metrics.Scored]:
         """Goes through the dataset once.
@@ -40,7 +48,10 @@ class Scoring:
         parts: dict[str, list[tuple[np.ndarray, ...]]] = {target: [] for target in targets}
         num_moments = 0
         for inputs, labels in self._batches:
+            start = time.monotonic()
             logits = self._score(inputs).numpy()
+            self.seconds.append(time.monotonic() - start)
+            self.candidates.append(len(logits))
             users = inputs["user"].numpy()
             first = 0
             for target in targets:
@@ -131,7 +142,7 @@ def evaluate(
         "settings": settings,
         "training": run.training_cost(),
     }
-    run.write("metrics.json", report)
+    json_files.write(run.path / "metrics.json", report)
     return report
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from atrank_tf import attention_plots, ranking_metrics
+from atrank_tf import attention_maps, attention_plots, ranking_metrics
 from atrank_tf.experiments import Budget, Entry, Trial, averaged
 from atrank_tf.ranking_metrics import PerUser
 from atrank_tf.run_directory import RunDirectory
@@ -128,7 +128,8 @@ def attention(results: Results, data_dir: str, directory: Path) -> list[Section]
     label, (entry, trials) = next(iter(results.items()))
     if entry.settings.model != "atrank" or not trials:
         return []
-    figures, _ = attention_plots.draw_run(RunDirectory(trials[0].directory), data_dir)
+    run = RunDirectory(trials[0].directory)
+    figures = attention_plots.draw(*attention_maps.of_run(run, data_dir))
     attention_plots.write(figures, directory)
     told = {
         "self-attention": "Each row is a behaviour, and shows what it reads of the others.",

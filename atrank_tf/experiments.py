@@ -1,16 +1,14 @@
 """The paper's experiments: models trained over seeds and measured on the same candidates."""
 
 import dataclasses
-import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from atrank_tf import ranking_metrics
+from atrank_tf import json_files, ranking_metrics
 from atrank_tf.errors import UserError
 from atrank_tf.evaluation import Scoring
 from atrank_tf.ranking_metrics import PerUser
@@ -22,6 +20,8 @@ from data_pipeline.dataset import TimelineData
 
 METRICS = ("auc", "hr@10", "ndcg@10", "mrr")
 _FLOORS = ("popularity", "last_object")  # Nothing to train, so nothing to repeat.
+# What measuring a run adds to its directory.
+_USERS, _COSTS = "users.npz", "costs.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,15 +191,16 @@ def _begin(suite: str, budget: Budget, path: Path) -> None:
     """Keeps what a suite was begun with; more seeds may be asked of it later."""
     wanted = {"suite": suite, **dataclasses.asdict(budget)}
     wanted["learning_rates"] = list(budget.learning_rates)
-    found = json.loads(path.read_text()) if path.exists() else wanted
-    for name in sorted(wanted.keys() - {"seeds"}):
-        if found.get(name) != wanted[name]:
-            raise UserError(
-                f"{path.parent}: holds a suite with {name}={found.get(name)!r}, not "
-                f"{wanted[name]!r}; choose another --output_dir"
-            )
+    if path.exists():
+        json_files.check_same(
+            json_files.read(path),
+            wanted,
+            ("seeds",),
+            f"{path.parent}: holds a suite",
+            "choose another --output_dir",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=2) + "\n")
+    json_files.write(path, wanted)
 
 
 def _entries(suite: str, data_dir: str) -> list[Entry]:
@@ -283,11 +284,9 @@ def _trial(settings: Settings, data_dir: str, directory: Path, seed: int, budget
     settings = dataclasses.replace(settings, seed=seed, max_seconds=budget.seconds, epochs=1000)
     path = directory / str(seed)
     state = train(data_dir, str(path), settings)
-    measured = path / "users.npz"
-    costs = path / "costs.json"
-    if not (measured.exists() and costs.exists()):
-        _measure(RunDirectory(path), settings, data_dir, measured, costs)
-    with np.load(measured) as arrays:
+    if not (path / _COSTS).exists():
+        _measure(path, data_dir)
+    with np.load(path / _USERS) as arrays:
         targets = {name.split("/")[0] for name in arrays.files}
         users = {
             target: PerUser(
@@ -298,35 +297,32 @@ def _trial(settings: Settings, data_dir: str, directory: Path, seed: int, budget
             for target in sorted(targets)
         }
     curve = [(seconds, auc) for seconds, auc in state["curve"] if auc is not None]
-    return Trial(path, users, curve, json.loads(costs.read_text()))
+    return Trial(path, users, curve, json_files.read(path / _COSTS))
 
 
-def _measure(
-    run: RunDirectory, settings: Settings, data_dir: str, measured: Path, costs: Path
-) -> None:
+def _measure(path: Path, data_dir: str) -> None:
+    """Measures the best model of a run on the test's moments, and what it costs."""
+    run = RunDirectory(path)
     data = run.data(data_dir)
     model = run.load_best(data.manifest.fingerprint)
-    scoring = Scoring(model, data.batches("test", max_history=settings.max_history).cache())
-    scored = scoring.run()  # Once to trace the graph and to have the batches at hand.
-    start = time.monotonic()
+    max_history = run.settings()["max_history"]
+    scoring = Scoring(model, data.batches("test", max_history=max_history))
     scored = scoring.run()
-    seconds = time.monotonic() - start
     arrays: dict[str, Any] = {}
     for target, candidates in scored.items():
         metrics = ranking_metrics.per_user(candidates)
         arrays |= {f"{target}/user": metrics.user, f"{target}/positives": metrics.positives}
         arrays |= {f"{target}/{name}": metrics.means[name] for name in METRICS}
-    partial = measured.with_suffix(".partial.npz")
-    np.savez(partial, **arrays)
-    partial.replace(measured)
+    np.savez(path / _USERS, **arrays)
     training = run.training_cost()
-    count = sum(len(candidates.logit) for candidates in scored.values())
-    run.write(
-        costs.name,
+    counted = slice(1 if len(scoring.seconds) > 1 else 0, None)
+    seconds = sum(scoring.seconds[counted]) / max(1, sum(scoring.candidates[counted]))
+    json_files.write(  # Last: where it is, the users' metrics are whole.
+        path / _COSTS,
         {
             "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
             "seconds": training["seconds"],
             "targets_per_second": training["targets_per_second"],
-            "scoring_microseconds": 1e6 * seconds / max(1, count),
+            "scoring_microseconds": 1e6 * seconds,
         },
     )

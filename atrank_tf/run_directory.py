@@ -8,7 +8,6 @@ tensorboard/         curves
 metrics.json         written by evaluation
 """
 
-import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import keras
 
+from atrank_tf import json_files
 from atrank_tf.errors import UserError
 from atrank_tf.models import Ranker
 from data_pipeline.dataset import TimelineData
@@ -51,7 +51,7 @@ class RunDirectory:
         path = self.path / "settings.json"
         if not path.exists():
             raise UserError(f"{self.path}: holds no trained model (no settings.json there)")
-        settings = _read_json(path)
+        settings = json_files.read(path)
         if "loss" not in settings or "groups" not in settings:
             raise UserError(f"{self.path}: was trained by an older version; train it again")
         return settings
@@ -92,16 +92,16 @@ class RunDirectory:
             partial.unlink()
         if not (self.path / "state.json").exists():  # Nothing was ever saved here.
             shutil.copytree(objects, self.objects, dirs_exist_ok=True)
-            self.write("settings.json", wanted)
+            json_files.write(self.path / "settings.json", wanted)
             return None
-        found = self.settings()
-        for name in sorted({*wanted, *found} - {"epochs", "patience", "data_dir"}):
-            if wanted.get(name) != found.get(name):
-                raise UserError(
-                    f"{self.path}: holds a run with {name}={found.get(name)!r}, not "
-                    f"{wanted.get(name)!r}; choose another --model_dir, or go on with its settings"
-                )
-        self.write("settings.json", wanted)
+        json_files.check_same(
+            self.settings(),
+            wanted,
+            ("epochs", "patience", "data_dir"),
+            f"{self.path}: holds a run",
+            "choose another --model_dir, or go on with its settings",
+        )
+        json_files.write(self.path / "settings.json", wanted)
         return self._read_state()
 
     def save(self, model: Ranker, state: dict[str, Any], is_best: bool) -> None:
@@ -121,7 +121,7 @@ class RunDirectory:
             model.save(partial)
             partial.replace(self._checkpoints / name)
         seeds = [seed.numpy().tolist() for seed in _dropout_seeds(model)]
-        self.write("state.json", {**state, "dropout_seeds": seeds})
+        json_files.write(self.path / "state.json", {**state, "dropout_seeds": seeds})
         for old in self._checkpoints.glob("last-*.keras"):
             if old.name != last:
                 old.unlink()
@@ -168,13 +168,7 @@ class RunDirectory:
 
     def _read_state(self) -> dict[str, Any] | None:
         path = self.path / "state.json"
-        return _read_json(path) if path.exists() else None
-
-    def write(self, name: str, values: dict[str, Any]) -> None:
-        """Writes a file of JSON, whole or not at all."""
-        partial = self.path / f"{name}.partial"
-        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self.path / name)
+        return json_files.read(path) if path.exists() else None
 
 
 def _last_name(state: dict[str, Any]) -> str:
@@ -186,13 +180,6 @@ def _load(path: Path) -> Ranker:
         return keras.models.load_model(path)
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: cannot be loaded: {error}") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error})") from error
 
 
 def _dropout_seeds(model: Ranker) -> list[keras.Variable]:

@@ -154,9 +154,12 @@ class TimelineData:
             **options: Those of `batches`, `seed` and `epoch` left out.
         """
         cut = self._cut(split, **options)
-        chunks = self._chunks(cut, tf.zeros([2], tf.int64))
-        counts = chunks.map(lambda _, chunk: num_batches(chunk))
-        return int(counts.reduce(tf.constant(0, tf.int64), tf.add))
+        seed = tf.zeros([2], tf.int64)
+        # Without a graph: to trace one would take longer than a pass over all but the largest data.
+        return sum(
+            int(num_batches(self._rows(cut, seed, number, timelines)))
+            for number, timelines in self._timelines(cut, seed)
+        )
 
     def _cut(
         self,
@@ -197,12 +200,12 @@ class TimelineData:
     def _epoch(self, cut: Cut, seed: int, draw: tf.Tensor) -> tf.data.Dataset:
         """The batches of one epoch."""
         epoch_seed = tf.stack([seed, draw])
-        return self._chunks(cut, epoch_seed).flat_map(
-            lambda number, chunk: self._batches(cut, epoch_seed, number, chunk)
+        return self._timelines(cut, epoch_seed).flat_map(
+            lambda number, timelines: self._batches(cut, epoch_seed, number, timelines)
         )
 
-    def _chunks(self, cut: Cut, seed: tf.Tensor) -> tf.data.Dataset:
-        """One pass over the shards: the number of each chunk of users, and the chunk."""
+    def _timelines(self, cut: Cut, seed: tf.Tensor) -> tf.data.Dataset:
+        """One pass over the shards: the number of each chunk of users, and their records."""
         names = [str(self.directory / shard.file) for shard in self.manifest.shards]
         files = tf.data.Dataset.from_tensor_slices(names)
         is_training = cut.split == "train"
@@ -215,33 +218,24 @@ class TimelineData:
             records = records.shuffle(
                 8 * _CHUNK_USERS, _scalar(seed, 2), reshuffle_each_iteration=False
             )
-        return (
-            records.batch(_CHUNK_USERS)
-            .enumerate()
-            .map(
-                lambda number, timelines: (
-                    number,
-                    find_rows(
-                        parse_timelines(timelines, self.schema),
-                        self.schema,
-                        cut,
-                        _chunk_seed(seed, number),
-                    ),
-                )
-            )
-        )
+        return records.batch(_CHUNK_USERS).enumerate()
+
+    def _rows(self, cut: Cut, seed: tf.Tensor, number: tf.Tensor, timelines: tf.Tensor) -> Chunk:
+        """The chunk of some timelines, with the rows that are cut out of it."""
+        chunk = parse_timelines(timelines, self.schema)
+        return find_rows(chunk, self.schema, cut, _chunk_seed(seed, number))
 
     def _batches(
-        self, cut: Cut, seed: tf.Tensor, number: tf.Tensor, chunk: Chunk
+        self, cut: Cut, seed: tf.Tensor, number: tf.Tensor, timelines: tf.Tensor
     ) -> tf.data.Dataset:
         """The batches of one chunk."""
-        prepared = prepare_negatives(chunk, self.schema, cut.split)
+        chunk = prepare_negatives(self._rows(cut, seed, number, timelines), self.schema, cut.split)
         indices = tf.range(num_batches(chunk))
         if cut.split == "train":
             order = _chunk_seed(seed, number) + 2
             indices = tf.random.experimental.stateless_shuffle(indices, order)
         return tf.data.Dataset.from_tensor_slices(indices).map(
-            lambda index: make_batch(prepared, index, self.schema, cut, seed),
+            lambda index: make_batch(chunk, index, self.schema, cut, seed),
             num_parallel_calls=2,
             deterministic=True,
         )

@@ -20,14 +20,22 @@ def run_module(
 ) -> subprocess.CompletedProcess[str]:
     """Runs `python -m module` with arguments in a directory."""
     with tempfile.TemporaryDirectory() as streams:
-        process = _FORKS.Process(target=_child, args=(module, arguments, directory, streams))
-        process.start()
+        process = start_module(module, arguments, directory, streams)
         process.join()
         stdout, stderr = ((Path(streams) / name).read_text() for name in ("stdout", "stderr"))
     code = process.exitcode
     process.close()
     assert code is not None
     return subprocess.CompletedProcess([module, *arguments], code, stdout, stderr)
+
+
+def start_module(
+    module: str, arguments: tuple[str, ...], directory: Path, streams: str
+) -> multiprocessing.process.BaseProcess:
+    """Starts what `run_module` runs; its `stdout` and `stderr` become files in `streams`."""
+    process = _FORKS.Process(target=_child, args=(module, arguments, directory, streams))
+    process.start()
+    return process
 
 
 def _child(module: str, arguments: tuple[str, ...], directory: Path, streams: str) -> None:

@@ -132,3 +132,22 @@ class ObjectEncoder(keras.layers.Layer):
         group = Group.from_dict(config["group"])
         tables = {name: deserialize(table) for name, table in config["tables"].items()}
         return cls(**{**config, "group": group, "tables": tables})
+
+
+def log_odds(objects: dict[str, np.ndarray], num_rows: int) -> np.ndarray:
+    """What the bias of each embedding row must be for popularity alone.
+
+    A positive is drawn by how often objects occur, a negative uniformly: the log-odds of
+    a candidate are log(count / mean count). Training starts from there.
+
+    Args:
+        objects: `embedding_rows`, int64 [num_objects], and `train_counts`, int64 [num_objects].
+        num_rows: Number of embedding rows.
+
+    Returns:
+        float64 [num_rows, 1].
+    """
+    rows, counts = objects["embedding_rows"], objects["train_counts"] + 1.0
+    totals = np.bincount(rows, counts, num_rows)
+    means = totals / np.maximum(1, np.bincount(rows, minlength=num_rows))
+    return np.log(np.maximum(means, 1.0) / counts.mean())[:, np.newaxis]

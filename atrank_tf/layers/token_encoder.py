@@ -11,7 +11,7 @@ import tensorflow as tf
 from atrank_tf import ragged
 from atrank_tf.layers.behavior_encoder import BehaviorEncoder
 from atrank_tf.layers.embedding_table import EmbeddingTable
-from atrank_tf.layers.object_encoder import ObjectEncoder
+from atrank_tf.layers.object_encoder import ObjectEncoder, log_odds
 from atrank_tf.schema import Schema
 
 
@@ -109,7 +109,7 @@ class TokenEncoder(keras.layers.Layer):
             self.behaviors[name].objects.set_objects(objects)
             if name in self.biases and not self.schema.group(name).impressions:
                 num_rows = self.schema.vocabulary(name).num_rows
-                self.biases[name].table.assign(_log_odds(objects, num_rows))
+                self.biases[name].table.assign(log_odds(objects, num_rows))
 
     def call(
         self,
@@ -191,15 +191,3 @@ class TokenEncoder(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "TokenEncoder":
         """Makes the layer from what `get_config` returned."""
         return cls(**{**config, "schema": Schema.from_dict(config["schema"])})
-
-
-def _log_odds(objects: dict[str, np.ndarray], num_rows: int) -> np.ndarray:
-    """What an object's bias must be for popularity alone: [num_rows, 1].
-
-    A positive is drawn by how often objects occur, a negative uniformly: the log-odds of
-    a candidate are log(count / mean count). Training starts from there.
-    """
-    rows, counts = objects["embedding_rows"], objects["train_counts"] + 1.0
-    totals = np.bincount(rows, counts, num_rows)
-    means = totals / np.maximum(1, np.bincount(rows, minlength=num_rows))
-    return np.log(np.maximum(means, 1.0) / counts.mean())[:, np.newaxis]

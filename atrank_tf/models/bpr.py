@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from atrank_tf import ragged
 from atrank_tf.layers import EmbeddingTable
+from atrank_tf.layers.object_encoder import log_odds
 from atrank_tf.models.ranker import Candidates, History, Moments, Ranker, num_rows
 from atrank_tf.schema import Schema
 
@@ -16,7 +17,8 @@ from atrank_tf.schema import Schema
 class BPR(Ranker):
     """Ranks by the dot product of a user's and an object's factors, plus the object's bias.
 
-    It knows users by their id alone; train it with `BPRLoss`.
+    It knows users by their id alone; train it with `BPRLoss`. Biases start at the objects'
+    log-odds, as those of the other models do.
 
     Args:
         schema: Description of the data.
@@ -51,7 +53,7 @@ class BPR(Ranker):
             self.objects[target] = EmbeddingTable(
                 num_rows, width, normal, l2=l2, name=f"{target}_factors"
             )
-            self.biases[target] = EmbeddingTable(num_rows, 1, "zeros", l2=l2, name=f"{target}_bias")
+            self.biases[target] = EmbeddingTable(num_rows, 1, "zeros", name=f"{target}_bias")
             self.embedding_rows[target] = self.add_weight(
                 name=f"{target}_embedding_rows",
                 shape=(schema.group(target).num_objects,),
@@ -61,6 +63,8 @@ class BPR(Ranker):
             )
             if catalog:
                 self.embedding_rows[target].assign(catalog[target]["embedding_rows"])
+                if not schema.group(target).impressions:
+                    self.biases[target].table.assign(log_odds(catalog[target], num_rows))
 
     def encode(
         self,
@@ -83,7 +87,7 @@ class BPR(Ranker):
             rows = tf.gather(self.embedding_rows[target].value, objects.flat_values)
             factors = self.objects[target](rows, training=training)
             product = tf.reduce_sum(ragged.per_value(objects, memory) * factors, axis=-1)
-            bias = self.biases[target](rows, training=training)[:, 0]
+            bias = self.biases[target](rows)[:, 0]
             logits[target] = ragged.like(objects, tf.cast(product + bias, tf.float32))
         return logits
 

@@ -10,13 +10,16 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf import ATRank, UserError
-from atrank_tf.attention_maps import averages, case, duration, find_moment, object_names, user_row
-from atrank_tf.attention_plots import (
-    draw_averages,
-    draw_run,
-    draw_self_attention,
-    draw_vanilla_attention,
+from atrank_tf.attention_maps import (
+    averages,
+    case,
+    duration,
+    find_moment,
+    object_names,
+    of_run,
+    user_row,
 )
+from atrank_tf.attention_plots import draw_averages, draw_self_attention, draw_vanilla_attention
 from atrank_tf.run_directory import RunDirectory
 from atrank_tf.settings import Settings
 from atrank_tf.training import train
@@ -129,4 +132,4 @@ def test_command_line(data_dir: Path, tmp_path: Path, command: Command) -> None:
 def test_other_models_have_no_such_attention(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text('{"model": "popularity", "groups": [], "loss": "bpr"}')
     with pytest.raises(UserError, match="holds a popularity; attention is atrank's"):
-        draw_run(RunDirectory(tmp_path), str(data_dir))
+        of_run(RunDirectory(tmp_path), str(data_dir))

@@ -41,6 +41,14 @@ def test_bpr_scores_by_dot_products(data: TimelineData) -> None:
     np.testing.assert_allclose(found, by_hand, rtol=1e-5)
 
 
+def test_biases_of_bpr_start_at_popularity(data: TimelineData) -> None:
+    biases = BPR(data.schema, data.catalog).biases["query"].table.numpy()[:, 0]
+    queries = data.catalog["query"]
+    found = biases[queries["embedding_rows"]]
+    counts = queries["train_counts"] + 1.0
+    np.testing.assert_allclose(found - found[0], np.log(counts / counts[0]), rtol=1e-5)
+
+
 def test_users_unknown_to_bpr_share_a_row(data: TimelineData) -> None:
     model = BPR(data.schema, data.catalog, width=8)
     batch = make_batch([{**EXAMPLES[0], "user": 0}], data.schema)

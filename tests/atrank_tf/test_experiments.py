@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,11 +54,24 @@ def results(
     data_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[experiment_report.Results, Path]:
     output = tmp_path_factory.mktemp("suite")
+
+    def interrupted(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
+        if settings.model == "bpr":
+            raise KeyboardInterrupt
+        return training.train(data_dir, model_dir, settings)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SUITES, "small", lambda _: ENTRIES)
+        patch.setattr(experiments, "train", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            experiments.run("small", str(data_dir), str(output), BUDGET)
+        before = trained(output)
+        patch.setattr(experiments, "train", training.train)
         first = experiments.run("small", str(data_dir), str(output), BUDGET)
         states = trained(output)
         again = experiments.run("small", str(data_dir), str(output), BUDGET)
+    assert before
+    assert before.items() < states.items()
     assert trained(output) == states
     for label, (entry, trials) in first.items():
         assert again[label][0] == entry
