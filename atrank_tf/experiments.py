@@ -44,7 +44,7 @@ class Budget:
 
 
 FULL = Budget(
-    seeds=3, seconds=600.0, learning_rates=(0.0005, 0.001, 0.002, 0.004), tuning_seconds=60.0
+    seeds=3, seconds=600.0, learning_rates=(0.001, 0.002, 0.004, 0.008), tuning_seconds=60.0
 )
 FAST = Budget(seeds=1, seconds=30.0, learning_rates=(), tuning_seconds=60.0)
 
