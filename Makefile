@@ -48,7 +48,7 @@ movielens: $(READY) $(ML)/data/manifest.json  ## Trains and evaluates on MovieLe
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(ML)/data --model_dir=$(ML) \
 	  --baselines=$(ML)/bpr,$(ML)/popularity
 
-benchmark: $(READY) $(ML)/data/manifest.json  ## Measures speed, and the rivals' (an hour; 4 GB of downloads).
+benchmark: $(READY) $(ML)/data/manifest.json  ## Measures speed, and the rivals' (one to two hours; 4 GB of downloads).
 	$(PYTHON) -m benchmarks --data_dir=$(ML)/data --output_dir=runs/benchmark
 
 test: $(READY)  ## Runs every test.

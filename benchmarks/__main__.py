@@ -102,7 +102,7 @@ def _rivals(data_dir: str, output: Path, seconds: float) -> list[dict[str, Any]]
         directory = output / f"rivals/{name}"
         envs = output / "environments"
         result = rivals.run(
-            name, path, directory, seconds / 3, envs_dir=envs, flags=["--evaluations=6"]
+            name, path, directory, seconds / 3, envs_dir=envs, flags=["--evaluations=3"]
         )
         with np.load(directory / "scores.npz") as scores:
             for number, point in enumerate(result["curve"], start=1):
