@@ -213,14 +213,16 @@ def leads_by_density(
 
 
 def costs(results: Results) -> pd.DataFrame:
-    """Returns what each entry costs: parameters, training, and scoring."""
+    """Returns what each entry costs: what it reads, parameters, training, and scoring."""
     rows = []
     for label, (entry, trials) in results.items():
         mean = {k: float(np.mean([t.costs[k] for t in trials])) for k in trials[0].costs}
+        settings = entry.settings.checked()
         rows.append(
             {
                 "model": label,
-                "learning rate": entry.settings.checked().learning_rate,
+                "learning rate": settings.learning_rate,
+                "behaviors read": settings.max_history,
                 "parameters": f"{mean['parameters']:,.0f}",
                 "training": f"{mean['seconds']:.0f} s",
                 "targets/s": f"{mean['targets_per_second']:,.0f}",
