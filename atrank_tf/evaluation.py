@@ -86,7 +86,8 @@ def evaluate(
 
     Args:
         data_dir: Prepared data.
-        model_dir: Run directory of the model; its best checkpoint is measured.
+        model_dir: Run directory of the model; its best checkpoint is measured, with histories
+            as long as it was trained with.
         baselines: Run directories of models to compare it with on the same candidates.
         split: "test" or "validation".
         num_negatives: Negatives of each moment, where targets are not labelled.
@@ -103,20 +104,22 @@ def evaluate(
     if len({model_dir, *baselines}) <= len(baselines):
         raise UserError(f"baselines: {model_dir} or a baseline is named twice")
     run = RunDirectory(model_dir)
-    settings = run.settings()
     if not run.data(data_dir).num_targets(split):
         raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
     results = {}
     per_user = {}
-    cut: dict[str, Any] = {"num_negatives": num_negatives, "max_history": settings["max_history"]}
     for directory in (model_dir, *baselines):
         data = RunDirectory(directory).data(data_dir)
+        trained = RunDirectory(directory).settings()
+        cut: dict[str, Any] = {
+            "num_negatives": num_negatives,
+            "max_history": trained["max_history"],
+        }
         num_batches = data.count_batches(split, **cut)
         model = RunDirectory(directory).load_best(data.manifest.fingerprint)
         progress = Progress(f"evaluating {directory}", "batches", num_batches)
         scored = Scoring(model, data.batches(split, **cut)).run(progress)
         per_user[directory] = {t: ranking_metrics.per_user(s) for t, s in scored.items()}
-        trained = RunDirectory(directory).settings()
         results[directory] = {
             "model": trained["model"],
             "targets": {t: ranking_metrics.summarize(m) for t, m in per_user[directory].items()},
@@ -132,6 +135,7 @@ def evaluate(
             for target, mine in per_user[model_dir].items()
             if target in per_user[directory]
         }
+    settings = run.settings()
     report = {
         **results[model_dir],
         "split": split,

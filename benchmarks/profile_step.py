@@ -34,7 +34,7 @@ _STEPS = 40
 # Parts of a step, by what stands in the names of their operations; the first that fits.
 _PARTS = {
     "optimiser": "row_sparse|(^|Call/)(UnsortedSegmentSum|Unique)|global_norm|clip_by",
-    "time biases": "time_bias",
+    "gap biases": "gap_bias",
     "layer normalisations": "_norm",
     "self-attention": "self_attention",
     "vanilla attention": "vanilla_attention",

@@ -3,17 +3,17 @@
 from atrank_tf.layers.attention_block import AttentionBlock
 from atrank_tf.layers.behavior_encoder import BehaviorEncoder
 from atrank_tf.layers.embedding_table import EmbeddingTable
+from atrank_tf.layers.gap_bias import GapBias
 from atrank_tf.layers.latent_attention import LatentAttention
 from atrank_tf.layers.object_encoder import ObjectEncoder
-from atrank_tf.layers.time_bias import TimeBias
 from atrank_tf.layers.token_encoder import TokenEncoder
 
 __all__ = [
     "AttentionBlock",
     "BehaviorEncoder",
     "EmbeddingTable",
+    "GapBias",
     "LatentAttention",
     "ObjectEncoder",
-    "TimeBias",
     "TokenEncoder",
 ]

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.layers.time_bias import TimeBias
+from atrank_tf.layers.gap_bias import GapBias
 
 SCORES = ("scaled_dot", "bilinear")
 
@@ -22,7 +22,7 @@ class LatentAttention(keras.layers.Layer):
         C_k = softmax(q k^T / sqrt(d) + bias_k) v      "scaled_dot", the released code's
         C_k = softmax(q B_k M^T + bias_k) v            "bilinear", the paper's
 
-    and the result is the concatenation of C_1 .. C_K. The bias is that of `TimeBias`, for
+    and the result is the concatenation of C_1 .. C_K. The bias is that of `GapBias`, for
     the causal form, and 0 for the paper's. Self-attention has the behaviours themselves
     for its queries; vanilla attention has the candidates.
 
@@ -70,10 +70,10 @@ class LatentAttention(keras.layers.Layer):
             self.bilinear = self.add_weight(
                 name="bilinear", shape=(num_spaces, depth, width), initializer="glorot_uniform"
             )
-        self.time_bias = None
+        self.gap_bias = None
         if self.time_bounds:
-            self.time_bias = TimeBias(
-                num_spaces, time_bounds, name="time_bias", dtype=self.dtype_policy
+            self.gap_bias = GapBias(
+                num_spaces, time_bounds, name="gap_bias", dtype=self.dtype_policy
             )
         self.built = True
 
@@ -148,13 +148,13 @@ class LatentAttention(keras.layers.Layer):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns weights, values, and which queries see anything, bool [batch, queries or 1]."""
         scores, v = self._compare(queries, memory)
-        if self.time_bias is None:
+        if self.gap_bias is None:
             is_token = tf.sequence_mask(memory.row_lengths(), tf.shape(v)[2], scores.dtype)
             bias = ((1.0 - is_token) * (scores.dtype.min / 2))[:, tf.newaxis, :]
             sees = memory.row_lengths()[:, tf.newaxis] > 0
         else:
             padded = ragged.pad(times, tf.int64.max)  # Padding comes after every query.
-            bias = self.time_bias(query_times, padded)
+            bias = self.gap_bias(query_times, padded)
             sees = query_times > tf.reduce_min(padded, axis=1, keepdims=True)
         return tf.nn.softmax(scores + bias), v, sees
 

@@ -11,7 +11,7 @@ from atrank_tf.layers import AttentionBlock
 from atrank_tf.models.history_ranker import HistoryRanker
 from atrank_tf.models.ranker import Candidates, History, Moments, num_rows, one_moment
 from atrank_tf.schema import Schema
-from atrank_tf.time_buckets import fine_bounds
+from atrank_tf.time_buckets import day_bounds, fine_bounds
 
 Memory = dict[str, tf.RaggedTensor]
 
@@ -97,7 +97,8 @@ class ATRank(HistoryRanker):
         self.downstream = downstream
 
         # The causal form's behaviours know no gap to `now`; its attention knows those between.
-        self.tokens = self.new_tokens(catalog, () if causal else None, time)
+        days = day_bounds(schema.num_time_buckets, schema.units_per_day)
+        self.tokens = self.new_tokens(catalog, () if causal else days, time)
         block: dict[str, Any] = {
             "width": self.width,
             "num_spaces": num_spaces,

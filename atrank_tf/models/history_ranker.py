@@ -8,7 +8,7 @@ import numpy as np
 from atrank_tf.layers import TokenEncoder
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.schema import Schema
-from atrank_tf.time_buckets import day_bounds
+from atrank_tf.time_buckets import fine_bounds
 
 
 class HistoryRanker(Ranker):
@@ -52,11 +52,12 @@ class HistoryRanker(Ranker):
 
         Args:
             catalog: What is known of each group's objects: `TimelineData.catalog`.
-            time_bounds: As for `BehaviorEncoder`; None for the paper's, [2^k, 2^(k+1)) days.
+            time_bounds: As for `BehaviorEncoder`; None for `fine_bounds`, which tell apart what
+                happened within a session.
             time: As for `BehaviorEncoder`.
         """
         if time_bounds is None:
-            time_bounds = day_bounds(self.schema.num_time_buckets, self.schema.units_per_day)
+            time_bounds = fine_bounds(self.schema.units_per_day)
         tokens = TokenEncoder(
             self.schema,
             self.width,

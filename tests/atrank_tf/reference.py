@@ -58,7 +58,7 @@ class Reference:
 
     def attention(self, query: np.ndarray, now: int, memory: list[Seen], layer: Any) -> np.ndarray:
         """concat_k softmax(q_k k_k^T / sqrt(d) + bias_k) v_k; zeros where nothing is seen."""
-        is_causal = layer.time_bias is not None
+        is_causal = layer.gap_bias is not None
         if is_causal:
             memory = [(token, time) for token, time in memory if time < now]
         result = np.zeros_like(query)
@@ -77,8 +77,13 @@ class Reference:
             else:
                 scores = k[:, mine] @ q[mine] / math.sqrt(width)
             if is_causal:
-                bias = array(layer.time_bias.table)[space]
-                scores = scores + [bias[self.bucket(now - time)] for _, time in memory]
+                by_time = array(layer.gap_bias.time)[space]
+                by_order = array(layer.gap_bias.order)[space]
+                scores = scores + [
+                    by_time[self.bucket(now - time)]
+                    + by_order[order_bucket(sum(other >= time for _, other in memory))]
+                    for _, time in memory
+                ]
             weights = np.exp(scores)
             result[mine] = weights / weights.sum() @ v[:, mine]
         return result
@@ -107,6 +112,11 @@ class Reference:
         inner, outer = self.model.mlp
         hidden = np.maximum(dense(np.concatenate([h, e]), inner), 0)
         return float(dense(hidden, outer)[0] + bias)
+
+
+def order_bucket(gap: int) -> int:
+    """The last behaviour, the second, the third, 4 and 5, 6 and 7, [8, 16), [16, 32), others."""
+    return [gap < bound for bound in (2, 3, 4, 6, 8, 16, 32, 10**9)].index(True)
 
 
 def array(weight: Any) -> np.ndarray:

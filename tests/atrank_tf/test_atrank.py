@@ -279,7 +279,8 @@ def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
         model.vanilla_attention.attention.key_value.kernel,
     ]
     if model.causal:
-        weights.append(model.vanilla_attention.attention.time_bias.table)
+        gap_bias = model.vanilla_attention.attention.gap_bias
+        weights += [gap_bias.time, gap_bias.order]
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.sin(model(batch)))
     gradients = tape.gradient(loss, [weight.value for weight in weights])

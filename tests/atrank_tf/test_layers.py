@@ -14,9 +14,9 @@ from atrank_tf.layers import (
     AttentionBlock,
     BehaviorEncoder,
     EmbeddingTable,
+    GapBias,
     LatentAttention,
     ObjectEncoder,
-    TimeBias,
 )
 from atrank_tf.schema import Feature, Group
 from atrank_tf.time_buckets import day_bounds
@@ -97,7 +97,7 @@ LAYERS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], list[int]]] = {
         [3, 16],
     ),
     "time bias": (
-        lambda: TimeBias(4, BOUNDS),
+        lambda: GapBias(4, BOUNDS),
         lambda layer: layer(QUERY_TIMES, TIMES.to_tensor()),
         [4, 3, 2, 3],
     ),
@@ -197,13 +197,23 @@ def test_weights_are_those_that_average_the_values(scores: str) -> None:
 
 
 def test_a_bias_for_each_space_and_bucket() -> None:
-    layer = TimeBias(num_spaces=2, time_bounds=[10, 20])
-    layer.table.assign([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    found = layer(
-        tf.constant([[100]], tf.int64), tf.constant([[99, 90, 80, 0, 100, 101]], tf.int64)
-    )
-    hidden = [-1e9, -1e9]
-    assert found.numpy()[:, 0, 0].tolist() == [[1, 2, 3, 3, *hidden], [4, 5, 6, 6, *hidden]]
+    layer = GapBias(num_spaces=2, time_bounds=[10, 20])
+    layer.time.assign([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    order = np.arange(10.0, 90.0, 10.0)  # Of the last behaviour, the one before it ...
+    layer.order.assign([order, 10 * order])
+    padding = tf.int64.max
+    times = tf.constant([[90, 99, 80, 0, 80, 100, 101, padding]], tf.int64)
+    found = layer(tf.constant([[100, 90]], tf.int64), times).numpy()
+    seen = np.array([[2, 1, 3, 3, 3], [5, 4, 6, 6, 6]])
+    # Of one instant all are as far, whatever their order in the row: four and four, then five.
+    places = np.array([2, 1, 4, 5, 4]) - 1
+    bucket = np.array([0, 1, 2, 3, 3])[places]
+    np.testing.assert_array_equal(found[0, 0, 0, :5], seen[0] + order[bucket])
+    np.testing.assert_array_equal(found[1, 0, 0, :5], seen[1] + 10 * order[bucket])
+    # The second query does not see the first two.
+    np.testing.assert_array_equal(found[0, 0, 1, 2:5], [2 + 20, 3 + 30, 2 + 20])
+    assert (found[:, 0, 0, 5:] < -1e8).all()
+    assert (found[:, 0, 1, [0, 1, 5, 6, 7]] < -1e8).all()
 
 
 def test_mean_of_the_values_of_a_feature() -> None:
