@@ -166,7 +166,7 @@ def format_table(report: dict[str, Any]) -> str:
             if auc is None:
                 cells += ["no targets", "", "", "", "", "0"]
             else:
-                cells.append(f"{auc['value']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})")
+                cells.append(ranking_metrics.format_interval(auc))
                 cells += [f"{summary[name]['value']:.4f}" for name in ranking_metrics.NAMES[1:]]
                 cells.append(f"{summary['users']:,}")
             lines.append(f"| {' | '.join(cells)} |")
@@ -182,7 +182,7 @@ def format_differences(report: dict[str, Any]) -> str:
             if gap is not None:
                 lines.append(
                     f"{target}: AUC of {report['model']} less that of {baseline['model']}, paired "
-                    f"by user: {gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+                    f"by user: {ranking_metrics.format_interval(gap, '+')}"
                 )
     return "\n".join(lines)
 

@@ -12,11 +12,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from atrank_tf import attention_maps, attention_plots, ranking_metrics
-from atrank_tf.experiments import Budget, Entry, Trial, averaged
+from atrank_tf.experiments import Budget, Results, Trial, averaged
 from atrank_tf.ranking_metrics import PerUser
 from atrank_tf.run_directory import RunDirectory
 
-Results = dict[str, tuple[Entry, list[Trial]]]
+# Labels of entries that are compared, the first with the second.
+Pairs = list[tuple[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,36 +69,49 @@ def sections(
     ]
     for target in targets:
         measured = {label: t for label, (_, t) in results.items() if target in t[0].users}
+        users = {label: averaged(trials, target) for label, trials in measured.items()}
+        labels = list(users)
+        pairs = [
+            (label, other)
+            for place, label in enumerate(labels)
+            if results[label][0].is_reference
+            for other in labels[place + 1 :]
+        ]
+        density = density_parts(users[labels[0]].user, lengths)
         parts += [
             Section(
                 f"{target}: metrics",
                 "Means over users, with 95% bootstrap intervals over users, of each user's mean "
-                "over seeds; +- is the standard deviation of AUC over seeds. GAUC weighs users by "
+                "over seeds; +- is the standard deviation over seeds. GAUC weighs users by "
                 "their number of positives.",
                 metrics(measured, target),
             ),
             Section(
-                f"{target}: paired with the first line",
-                "AUC of the first less that of each other, paired by user.",
-                differences(measured, target),
+                f"{target}: paired differences",
+                "AUC of the first less that of the second, paired by user, with 95% bootstrap "
+                "intervals.",
+                differences(users, pairs),
             ),
             Section(
                 f"{target}: AUC by density of history",
-                "Users in four parts of like size, by the number of behaviours before the test.",
-                by_density(measured, target, lengths),
-                _draw_density(measured, target, lengths, directory / f"density-{target}.svg"),
+                "Users in four parts of like size, by the number of behaviours before the test, "
+                "of which a model may read fewer (see the last table).",
+                by_density(users, density),
+                _draw_density(users, density, target, directory / f"density-{target}.svg"),
             ),
             Section(
                 f"{target}: the lead by density of history",
-                "AUC of the first line less that of each other, paired by user, in these parts. "
-                "The paper finds that its lead grows where behaviour is dense.",
-                leads_by_density(measured, target, lengths),
+                "AUC of the first less that of the second, paired by user, in these parts. "
+                "The paper finds that ATRank's lead grows where behaviour is dense.",
+                leads_by_density(users, pairs, density),
             ),
         ]
     parts.append(
         Section(
             "AUC against training time",
-            "Validation AUC after each epoch, over seeds; validation itself is not counted.",
+            "Validation AUC after each epoch, over seeds; validation itself is not counted. "
+            "The learning rate falls and the best model is chosen by epochs, of which a fast "
+            "model has more: what is compared is what seconds of training give.",
             costs(results),
             _draw_curves(results, directory / "curves.svg"),
         )
@@ -108,12 +122,13 @@ def sections(
 def _tuning(budget: Budget) -> str:
     rates = budget.learning_rates
     if not rates:
-        return "the learning rate is the default of the form of training"
+        return "the learning rate is its default"
     if len(rates) == 1:
         return f"the learning rate is {rates[0]} for all"
     return (
         f"each learning rate of {', '.join(map(str, rates))} was tried for "
-        f"{budget.tuning_seconds:.0f} s, and the one with the best validation AUC taken"
+        f"{budget.tuning_seconds:.0f} s, and the one with the best validation AUC taken, where "
+        "there are validation targets"
     )
 
 
@@ -151,65 +166,64 @@ def metrics(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
     rows = []
     for label, trials in measured.items():
         summary: dict[str, Any] = ranking_metrics.summarize(averaged(trials, target))
+        each: list[dict[str, Any]] = [ranking_metrics.summarize(t.users[target]) for t in trials]
         row: dict[str, Any] = {"model": label}
         for name in ranking_metrics.NAMES:
-            value = summary[name]
-            row[name] = (
-                f"{value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})"
-                if value
-                else "-"
-            )
-        aucs = [np.nanmean(trial.users[target].means["auc"]) for trial in trials]
-        row["+-"] = f"{np.std(aucs, ddof=1):.4f}" if len(aucs) > 1 else "-"
+            row[name] = "-"
+            if summary[name]:
+                row[name] = ranking_metrics.format_interval(summary[name])
+                if len(each) > 1:
+                    spread = np.std([one[name]["value"] for one in each], ddof=1)
+                    row[name] += f" +- {spread:.4f}"
         row["users"] = summary["users"]
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def differences(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
-    """Returns the paired difference between the first entry and each other one."""
-    first, *others = measured
-    mine = averaged(measured[first], target)
-    rows = []
-    for label in others:
-        lead = _lead(mine, averaged(measured[label], target))
-        rows.append({"model": first, "against": label, "AUC difference": lead})
-    return pd.DataFrame(rows)
+def differences(users: dict[str, PerUser], pairs: Pairs) -> pd.DataFrame:
+    """Returns the paired difference of each of some pairs of entries."""
+    rows = [
+        {"model": label, "against": other, "AUC difference": _lead(users[label], users[other])}
+        for label, other in pairs
+    ]
+    return pd.DataFrame(rows, columns=["model", "against", "AUC difference"])
 
 
 def _lead(first: PerUser, other: PerUser) -> str:
     gap = ranking_metrics.difference(first, other)
-    return f"{gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})" if gap else "-"
+    return ranking_metrics.format_interval(gap, "+") if gap else "-"
 
 
-def by_density(
-    measured: dict[str, list[Trial]], target: str, lengths: dict[int, int]
-) -> pd.DataFrame:
-    """Returns each entry's AUC for users with few and with many behaviours."""
-    users = averaged(next(iter(measured.values())), target).user
-    parts = density_parts(users, lengths)
+def by_density(users: dict[str, PerUser], density: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Returns each entry's AUC in parts of the users, as `density_parts` makes them."""
     rows = []
-    for label, trials in measured.items():
-        auc = averaged(trials, target).means["auc"]
+    for label, measured in users.items():
         row: dict[str, Any] = {"model": label}
-        for name, mine in parts.items():
-            row[name] = f"{np.nanmean(auc[mine]):.4f}" if mine.any() else "-"
+        for name, mine in density.items():
+            auc = _known(measured, mine)
+            row[name] = f"{auc.mean():.4f}" if len(auc) else "-"
         rows.append(row)
     return pd.DataFrame(rows)
 
 
+def _known(measured: PerUser, mine: np.ndarray) -> np.ndarray:
+    auc = measured.means["auc"][mine]
+    return auc[~np.isnan(auc)]
+
+
 def leads_by_density(
-    measured: dict[str, list[Trial]], target: str, lengths: dict[int, int]
+    users: dict[str, PerUser], pairs: Pairs, density: dict[str, np.ndarray]
 ) -> pd.DataFrame:
-    """Returns the first entry's lead over each other for users with few and many behaviours."""
-    first, *others = (averaged(trials, target) for trials in measured.values())
-    parts = density_parts(first.user, lengths)
+    """Returns the paired difference of pairs of entries in parts of the users."""
     rows = [
-        {"against": label}
-        | {name: _lead(first.of(mine), other.of(mine)) for name, mine in parts.items()}
-        for label, other in zip(list(measured)[1:], others, strict=True)
+        {"model": label, "against": other}
+        | {
+            name: _lead(users[label].of(mine), users[other].of(mine))
+            for name, mine in density.items()
+        }
+        for label, other in pairs
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["model", "against", *density])
 
 
 def costs(results: Results) -> pd.DataFrame:
@@ -254,23 +268,27 @@ def density_parts(users: np.ndarray, lengths: dict[int, int]) -> dict[str, np.nd
 
 
 def _draw_density(
-    measured: dict[str, list[Trial]], target: str, lengths: dict[int, int], path: Path
+    users: dict[str, PerUser], density: dict[str, np.ndarray], target: str, path: Path
 ) -> Path:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    parts = density_parts(averaged(next(iter(measured.values())), target).user, lengths)
-    for label, trials in measured.items():
-        auc = averaged(trials, target).means["auc"]
-        means = [np.nanmean(auc[mine]) if mine.any() else np.nan for mine in parts.values()]
-        errors = [
-            1.96 * np.nanstd(auc[mine]) / np.sqrt(max(1, mine.sum())) for mine in parts.values()
-        ]
-        axes.errorbar(list(parts), means, errors, marker=".", capsize=2, label=label)
+    for number, (label, measured) in enumerate(users.items()):
+        aucs = [_known(measured, mine) for mine in density.values()]
+        means = [auc.mean() if len(auc) else np.nan for auc in aucs]
+        errors = [1.96 * auc.std() / np.sqrt(max(1, len(auc))) for auc in aucs]
+        axes.errorbar(
+            list(density), means, errors, marker=".", capsize=2, label=label, **_style(number)
+        )
     axes.set(xlabel="behaviours before the test", ylabel=f"AUC of {target}")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     figure.savefig(path)
     return path
+
+
+def _style(number: int) -> dict[str, Any]:
+    """A colour and a line of its own for each of thirty entries."""
+    return {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3]}
 
 
 def _draw_curves(results: Results, path: Path) -> Path:
@@ -281,7 +299,7 @@ def _draw_curves(results: Results, path: Path) -> Path:
             if trial.curve:
                 seconds, aucs = zip(*trial.curve, strict=True)
                 name = label if place == 0 else None
-                axes.plot(seconds, aucs, marker=".", color=f"C{number % 10}", label=name)
+                axes.plot(seconds, aucs, marker=".", label=name, **_style(number))
     axes.set(xlabel="seconds of training", ylabel="validation AUC", xscale="log")
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:

@@ -33,8 +33,8 @@ _AT_THEIR_BEST: dict[str, dict[str, Any]] = {
     # A candidate costs a pass over the history, of which the paper keeps 20, too.
     "bst": {"max_history": 20},
 }
-# What measuring a run adds to its directory.
-_USERS, _COSTS = "users.npz", "costs.json"
+# What a suite adds to the directory of a run.
+_USERS, _COSTS, _DIVERGED = "users.npz", "costs.json", "diverged.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,27 +64,37 @@ FAST = Budget(seeds=1, seconds=30.0, learning_rates=(), tuning_seconds=60.0)
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A line of a suite's tables: how it is called, and what it is trained with."""
+    """A line of a suite's tables.
+
+    Attributes:
+        label: How it is called.
+        settings: What it is trained with.
+        is_reference: Whether those below it are compared with it.
+    """
 
     label: str
     settings: Settings
+    is_reference: bool = False
 
 
 def single(schema: Schema) -> list[Entry]:
     """Every model reads the first target's group alone and predicts it: one2one."""
     names = ("atrank", *(name for name in MODELS if name != "atrank"))
-    return [Entry(name, _one2one(name, schema.targets[0])) for name in names]
+    target = schema.targets[0]
+    return [Entry(name, _one2one(name, target), is_reference=name == "atrank") for name in names]
 
 
 def multi(schema: Schema) -> list[Entry]:
     """ATRank in one2one, all2one and all2all, and the paper's competitors, for each target."""
     entries = []
     if len(schema.targets) > 1:
-        entries.append(Entry("atrank all2all", Settings(single_target=True)))
+        entries.append(Entry("atrank all2all", Settings(single_target=True), is_reference=True))
     for target in schema.targets:
-        entries.append(Entry(f"atrank all2one {target}", Settings(targets=[target])))
+        settings = Settings(targets=[target])
+        entries.append(Entry(f"atrank all2one {target}", settings, is_reference=True))
         for model in ("atrank", "bpr", "bilstm", "bilstm_attention", "cnn"):
-            entries.append(Entry(f"{model} one2one {target}", _one2one(model, target)))
+            label = f"{model} one2one {target}"
+            entries.append(Entry(label, _one2one(model, target), is_reference=model == "atrank"))
     return entries
 
 
@@ -119,7 +129,10 @@ def ablation(schema: Schema) -> list[Entry]:
             "model_settings": {"time": "concatenated"},
         },
     }
-    return [Entry(label, Settings(**change)) for label, change in changes.items()]
+    return [
+        Entry(label, Settings(**change), is_reference=not change)
+        for label, change in changes.items()
+    ]
 
 
 SUITES: dict[str, Callable[[Schema], list[Entry]]] = {
@@ -148,9 +161,10 @@ class Trial:
     costs: dict[str, float]
 
 
-def run(
-    suite: str, data_dir: str, output_dir: str, budget: Budget
-) -> dict[str, tuple[Entry, list[Trial]]]:
+Results = dict[str, tuple[Entry, list[Trial]]]
+
+
+def run(suite: str, data_dir: str, output_dir: str, budget: Budget) -> Results:
     """Trains and measures every entry of a suite; what is there already is not done again.
 
     Args:
@@ -164,10 +178,13 @@ def run(
         one of them diverged.
 
     Raises:
-        UserError: There is no prepared data, `output_dir` holds a suite with another budget, or
-            every entry diverged.
+        UserError: There is no prepared data or no target in both training and test, a learning
+            rate is out of range, `output_dir` holds another suite or one with another budget
+            or data, or every entry diverged.
     """
     entries = _entries(suite, data_dir)
+    for rate in budget.learning_rates:  # Before anything is written.
+        dataclasses.replace(entries[0].settings, learning_rate=rate).checked()
     _begin(suite, budget, Path(output_dir) / "suite.json")
     results = {}
     for number, entry in enumerate(entries, start=1):
@@ -229,7 +246,7 @@ def _entries(suite: str, data_dir: str) -> list[Entry]:
                 print(f"-- {entry.label}: targets are labelled, left out", file=sys.stderr)
                 continue
             settings = dataclasses.replace(settings, loss="pointwise")
-        entries.append(Entry(entry.label, settings))
+        entries.append(dataclasses.replace(entry, settings=settings))
     return entries
 
 
@@ -264,29 +281,44 @@ def _tuned(entry: Entry, data_dir: str, directory: Path, budget: Budget) -> Entr
     rates = budget.learning_rates
     if entry.settings.model in _FLOORS or not rates:
         return entry
-    data = TimelineData(data_dir, entry.settings.groups, entry.settings.targets)
-    if not data.num_targets("validation"):
-        print(f"-- {entry.label}: nothing to tune on, its own rate", file=sys.stderr)
-        return entry
-    found = {}
-    for rate in rates if len(rates) > 1 else ():
-        settings = dataclasses.replace(
-            entry.settings, learning_rate=rate, max_seconds=budget.tuning_seconds, epochs=1000
-        )
-        try:
-            found[rate] = train(data_dir, str(directory / str(rate)), settings)["best_auc"] or 0.0
-        except DivergedError:
-            found[rate] = -1.0
-    best = max(found, key=lambda rate: found[rate]) if found else rates[0]
+    found = dict.fromkeys(rates, -1.0)
+    if len(rates) > 1:
+        data = TimelineData(data_dir, entry.settings.groups, entry.settings.targets)
+        if not data.num_targets("validation"):
+            print(f"-- {entry.label}: nothing to tune on, its own rate", file=sys.stderr)
+            return entry
+        for rate in rates:
+            settings = dataclasses.replace(
+                entry.settings, learning_rate=rate, max_seconds=budget.tuning_seconds, epochs=1000
+            )
+            try:
+                state = _trained(settings, data_dir, directory / str(rate))
+                found[rate] = state["best_auc"] or 0.0
+            except DivergedError:
+                pass
+    best = max(found, key=lambda rate: found[rate])
     return dataclasses.replace(
         entry, settings=dataclasses.replace(entry.settings, learning_rate=best)
     )
 
 
+def _trained(settings: Settings, data_dir: str, path: Path) -> dict[str, Any]:
+    """What `train` returns; a run that once diverged does so again at once."""
+    mark = path / _DIVERGED
+    if mark.exists():
+        raise DivergedError(mark.read_text(encoding="utf-8"))
+    try:
+        return train(data_dir, str(path), settings)
+    except DivergedError as error:
+        path.mkdir(parents=True, exist_ok=True)
+        mark.write_text(str(error), encoding="utf-8")
+        raise
+
+
 def _trial(settings: Settings, data_dir: str, directory: Path, seed: int, budget: Budget) -> Trial:
     settings = dataclasses.replace(settings, seed=seed, max_seconds=budget.seconds, epochs=1000)
     path = directory / str(seed)
-    state = train(data_dir, str(path), settings)
+    state = _trained(settings, data_dir, path)
     if not (path / _COSTS).exists():
         _measure(path, data_dir)
     with np.load(path / _USERS) as arrays:

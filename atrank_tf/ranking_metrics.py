@@ -132,6 +132,17 @@ def difference(first: PerUser, second: PerUser, seed: int = 0) -> dict[str, floa
     return _mean_with_interval(change, np.ones(len(change)), seed)
 
 
+def format_interval(found: Mapping[str, float], sign: str = "") -> str:
+    """Returns "value (low to high)" of what `summarize` or `difference` found.
+
+    Args:
+        found: "value", "low" and "high".
+        sign: "+" to show the sign of positive numbers, too.
+    """
+    value, low, high = (f"{found[name]:{sign}.4f}" for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
 def _negatives_against_positives(
     lists: np.ndarray, scored: Scored
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf import ATRank, UserError
+from atrank_tf import ATRank, UserError, attention_maps
 from atrank_tf.attention_maps import (
     averages,
     case,
@@ -37,6 +37,8 @@ def model(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
 def gap_bucket(model: ATRank, gap: int) -> str:
     """The name of the model's bucket of a gap in seconds."""
     bounds = [4**k for k in range(1, 16)] if model.causal else [86_400 << k for k in range(12)]
+    if gap < 0:
+        return "later"
     below = [bound for bound in bounds if bound <= gap]
     name, bound = ("from", below[-1]) if below else ("under", bounds[0])
     return f"{name} {duration(bound / 86_400)}"
@@ -44,34 +46,70 @@ def gap_bucket(model: ATRank, gap: int) -> str:
 
 def test_averages_are_what_loops_give(model: ATRank, data: TimelineData) -> None:
     batches = list(data.batches("test", num_negatives=2, token_budget=300).take(2))
-    expected: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    expected: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
+
+    def count(name: str, weights: np.ndarray, now: int, seen: list[tuple[int, str, str]]) -> None:
+        """Adds what one that attends gives to each behaviour: weights [spaces, behaviours]."""
+        visible = [j for j, (time, _, _) in enumerate(seen) if time < now or not model.causal]
+        for j in visible:
+            time, group, action = seen[j]
+            values = {"gap": gap_bucket(model, now - time), "group": group, "action": action}
+            for space in range(2):
+                lift = float(weights[space, j]) * len(visible)
+                for by, value in values.items():
+                    expected[name, by, space, value].append(lift)
+
     for inputs, labels in batches:
-        weights = model.attention(inputs["history"], inputs["candidates"], inputs["now"])["item"]
+        weights = model.attention(inputs["history"], inputs["candidates"], inputs["now"])
         positive, first = labels.numpy() > 0, 0
         for i, row in enumerate(inputs["candidates"]["item"].to_list()):
-            history = inputs["history"].values()
-            times = np.concatenate([h["time"][i].numpy() for h in history])
-            actions = [
-                ("unknown", "buy", "view")[a] for a in inputs["history"]["item"]["action"][i]
+            seen = [
+                (int(time), group, ("unknown", "buy", "view")[a] if group == "item" else "query")
+                for group, history in inputs["history"].items()
+                for time, a in zip(history["time"][i].numpy(), history["action"][i], strict=True)
             ]
-            actions += ["query"] * (len(times) - len(actions))  # Items are the first group.
             for place in np.flatnonzero(positive[first : first + len(row)]):
-                for j, (time, action) in enumerate(zip(times, actions, strict=True)):
-                    gap = gap_bucket(model, int(inputs["now"][i]) - time)
-                    for space in range(2):
-                        lift = float(weights[space, i, place, j]) * len(times)
-                        expected["action", space, action].append(lift)
-                        expected["gap", space, gap].append(lift)
+                count("item", weights["item"][:, i, place].numpy(), int(inputs["now"][i]), seen)
             first += len(row)
+            for place, (time, _, _) in enumerate(seen):
+                mine = weights["self_attention_0"][:, i, place].numpy()
+                count("self_attention_0", mine, time, seen)
     frame = averages(model, batches)
-    mine = frame[(frame["attention"] == "item") & (frame["by"] != "group")]
-    found = {(line.by, line.space, line.value): line for line in mine.itertuples()}
+    lines = frame[frame["attention"].isin(["item", "self_attention_0"])].itertuples()
+    found = {(line.attention, line.by, line.space, line.value): line for line in lines}
     assert set(found) == set(expected)
     for key, lifts in expected.items():
         assert found[key].pairs == len(lifts)
-        assert found[key].lift == pytest.approx(np.mean(lifts), rel=1e-4)
+        assert found[key].lift == pytest.approx(np.mean(lifts), rel=1e-3, abs=1e-6)
     for _, part in frame.groupby(["attention", "by", "space"]):
         assert (part["lift"] * part["pairs"]).sum() == pytest.approx(part["pairs"].sum(), rel=1e-3)
+
+
+def test_averages_are_over_moments_with_histories_of_all_lengths(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(model_settings=SMALL, epochs=1, groups=["query"], targets=["query"])
+    train(str(data_dir), str(tmp_path / "run"), settings)
+
+    def small(name: str) -> None:
+        method = getattr(TimelineData, name)
+        monkeypatch.setattr(
+            TimelineData,
+            name,
+            lambda self, split, **cut: method(self, split, **{**cut, "token_budget": 4}),
+        )
+
+    def counted(_: ATRank, batches: tf.data.Dataset) -> list[int]:
+        return [len(labels) for _, labels in batches]
+
+    monkeypatch.setattr(attention_maps, "averages", counted)
+    for name in ("batches", "count_batches"):
+        small(name)
+    run = RunDirectory(tmp_path / "run")
+    _, every = of_run(run, str(data_dir))
+    _, some = of_run(run, str(data_dir), num_batches=2)
+    assert len(every) >= 4
+    assert some == every[:: len(every) // 2]
 
 
 def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData) -> None:
@@ -85,6 +123,25 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData) -> None:
     assert set(shown.behaviors["object"]) <= {*map(str, range(100, 140)), *map(str, range(1, 9))}
     count = len(shown.behaviors)
     assert shown.self_attention.shape == (2, count, count)
+    # Each behaviour has the weights of its own object and time.
+    history = moment["history"]
+    weights = model.attention(history, moment["candidates"], moment["now"])
+    raw = [
+        (names[group][row], (int(moment["now"][0]) - time) / 86_400)
+        for group, columns in history.items()
+        for row, time in zip(columns["object"][0].numpy(), columns["time"][0].numpy(), strict=True)
+    ]
+    places = [
+        raw.index(behavior)
+        for behavior in zip(shown.behaviors["object"], shown.behaviors["days"], strict=True)
+    ]
+    mine = weights["self_attention_0"].numpy()[:, 0][:, places][:, :, places]
+    np.testing.assert_allclose(shown.self_attention, mine, atol=1e-6)
+    vanilla = np.concatenate(
+        [weights[t][:, 0, : rows.row_lengths()[0]] for t, rows in moment["candidates"].items()],
+        axis=1,
+    )
+    np.testing.assert_allclose(shown.vanilla_attention, vanilla[:, :, places], atol=1e-6)
     sums = shown.vanilla_attention.sum(axis=2)
     np.testing.assert_allclose(sums, np.ones((2, len(shown.candidates))), atol=1e-5)
     for draw in (draw_self_attention, draw_vanilla_attention):

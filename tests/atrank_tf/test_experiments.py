@@ -13,6 +13,7 @@ from atrank_tf.errors import UserError
 from atrank_tf.evaluation import evaluate
 from atrank_tf.experiments import METRICS, SUITES, Budget, Entry, Trial
 from atrank_tf.ranking_metrics import PerUser
+from atrank_tf.run_directory import RunDirectory
 from atrank_tf.schema import Group, Schema
 from atrank_tf.settings import MODELS, Settings
 from atrank_tf.training import DivergedError
@@ -20,9 +21,13 @@ from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare import prepare
 
 SMALL = {"width": 8, "num_spaces": 2, "embedding_width": 8, "feature_width": 4}
-BUDGET = Budget(seeds=1, seconds=0.3, learning_rates=(0.004,), tuning_seconds=0.2)
+BUDGET = Budget(seeds=2, seconds=0.3, learning_rates=(0.004,), tuning_seconds=0.2)
 ENTRIES = [
-    Entry("atrank small", Settings(model_settings=SMALL, groups=["item"], targets=["item"])),
+    Entry(
+        "atrank small",
+        Settings(model_settings=SMALL, groups=["item"], targets=["item"]),
+        is_reference=True,
+    ),
     Entry("bpr one2one item", Settings(model="bpr", groups=["item"], targets=["item"])),
     Entry("popularity", Settings(model="popularity")),
 ]
@@ -52,7 +57,7 @@ def trained(output: Path) -> dict[Path, int]:
 @pytest.fixture(scope="module")
 def results(
     data_dir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[experiment_report.Results, Path]:
+) -> tuple[experiments.Results, Path]:
     output = tmp_path_factory.mktemp("suite")
 
     def interrupted(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
@@ -82,12 +87,13 @@ def results(
     return again, output
 
 
-def test_trials(results: tuple[experiment_report.Results, Path], data_dir: Path) -> None:
+def test_trials(results: tuple[experiments.Results, Path], data_dir: Path) -> None:
     found, output = results
-    assert [len(trials) for _, trials in found.values()] == [1, 1, 1]
+    assert [len(trials) for _, trials in found.values()] == [2, 2, 1]
     for _, trials in found.values():
         assert {trial.directory.parent.parent for trial in trials} == {output / "runs"}
-    _, (trial,) = found["bpr one2one item"]
+    _, (trial, other) = found["bpr one2one item"]
+    assert [RunDirectory(t.directory).settings()["seed"] for t in (trial, other)] == [1, 2]
     report = evaluate(str(data_dir), str(trial.directory))
     expected = report["targets"]["item"]["auc"]["value"]
     assert np.nanmean(trial.users["item"].means["auc"]) == pytest.approx(expected)
@@ -130,6 +136,10 @@ def test_what_diverges_is_left_out_and_told(
     monkeypatch.setitem(SUITES, "small", lambda _: ENTRIES)
     found = experiments.run("small", str(data_dir), str(tmp_path), BUDGET)
     assert [len(trials) for _, trials in found.values()] == [0, 0, 1]
+    # What diverged is not trained again, by whatever would train it now.
+    monkeypatch.setattr(experiments, "train", training.train)
+    found = experiments.run("small", str(data_dir), str(tmp_path), BUDGET)
+    assert [len(trials) for _, trials in found.values()] == [0, 0, 1]
     lengths = experiments.history_lengths(data, 1000)
     told, *parts = experiment_report.sections("small", found, lengths, BUDGET, tmp_path)
     assert told.text.endswith("Diverged, and left out: atrank small, bpr one2one item.")
@@ -139,6 +149,29 @@ def test_what_diverges_is_left_out_and_told(
     monkeypatch.setitem(SUITES, "small", lambda _: ENTRIES[:2])
     with pytest.raises(UserError, match="suite small: every entry diverged"):
         experiments.run("small", str(data_dir), str(tmp_path), BUDGET)
+
+
+def test_a_bad_learning_rate_leaves_nothing(data_dir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for rate in (-0.001, float("nan")):
+        budget = dataclasses.replace(BUDGET, learning_rates=(0.1, rate))
+        with pytest.raises(UserError, match=r"learning_rate is .*: expected a number above 0"):
+            experiments.run("single", str(data_dir), str(output), budget)
+    assert not output.exists()
+
+
+def test_every_reference_is_compared_with_those_below_it(data: TimelineData) -> None:
+    entries = SUITES["multi"](data.schema)
+    assert [entry.label for entry in entries if entry.is_reference] == [
+        "atrank all2all",
+        "atrank all2one item",
+        "atrank one2one item",
+        "atrank all2one query",
+        "atrank one2one query",
+    ]
+    for suite in ("single", "density", "ablation"):
+        assert [e.is_reference for e in SUITES[suite](data.schema)].index(True) == 0
+        assert sum(e.is_reference for e in SUITES[suite](data.schema)) == 1
 
 
 def test_a_directory_holds_one_suite(
@@ -164,7 +197,7 @@ def test_a_directory_holds_one_suite(
         experiments.run("small", str(data_dir), str(tmp_path), longer)
 
 
-def test_report(results: tuple[experiment_report.Results, Path], data: TimelineData) -> None:
+def test_report(results: tuple[experiments.Results, Path], data: TimelineData) -> None:
     found, output = results
     lengths = experiments.history_lengths(data, 1000)
     parts = experiment_report.sections("small", found, lengths, BUDGET, output)
@@ -178,8 +211,9 @@ def test_report(results: tuple[experiment_report.Results, Path], data: TimelineD
     assert list(table.index) == [entry.label for entry in ENTRIES]
     auc = experiments.averaged(found["popularity"][1], "item").means["auc"]
     assert table["auc"]["popularity"].startswith(f"{np.nanmean(auc):.4f} (")
-    assert table["+-"]["popularity"] == "-"
-    gaps = pd.read_csv(output / "item-paired-with-the-first-line.csv").set_index("against")
+    assert "+-" not in table["auc"]["popularity"]
+    gaps = pd.read_csv(output / "item-paired-differences.csv").set_index("against")
+    assert gaps["model"].tolist() == ["atrank small"] * 2
     gap = ranking_metrics.difference(
         experiments.averaged(found["atrank small"][1], "item"),
         experiments.averaged(found["popularity"][1], "item"),
@@ -191,7 +225,7 @@ def test_report(results: tuple[experiment_report.Results, Path], data: TimelineD
     mine, others = (
         experiments.averaged(found[label][1], "item") for label in ("atrank small", "popularity")
     )
-    for name, lead in leads.loc["popularity"].items():
+    for name, lead in leads.loc["popularity"].drop("model").items():
         low, high = map(int, str(name).split(" to "))
         part = [low <= lengths[user] <= high for user in mine.user.tolist()]
         gap = np.nanmean(mine.means["auc"][part] - others.means["auc"][part])
@@ -223,7 +257,9 @@ def test_seeds_are_averaged_user_by_user() -> None:
     found = experiments.averaged(trials, "item")
     np.testing.assert_allclose(found.means["auc"], [0.4, 0.7])
     table = experiment_report.metrics({"a": trials, "b": trials[:1]}, "item").set_index("model")
-    assert table["+-"].tolist() == ["0.3536", "-"]
+    assert table["auc"]["a"].endswith(") +- 0.3536")
+    assert table["gauc"]["a"].endswith(") +- 0.3771")
+    assert table["auc"]["b"].endswith(")")
     other = dataclasses.replace(
         trials[1], users={"item": dataclasses.replace(trials[1].users["item"], user=users + 1)}
     )
