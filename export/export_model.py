@@ -4,6 +4,8 @@ Example:
     python -m export.export_model --model_dir=runs/mine --export_base=runs/mine/serving/atrank
 """
 
+import functools
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -33,9 +35,11 @@ def export_model(model_dir: str | Path, export_base: str | Path) -> Path:
     import tensorflow as tf
 
     from atrank_tf.errors import UserError
+    from atrank_tf.models import ATRank
     from atrank_tf.run_directory import RunDirectory
+    from export.raw_inputs import RawInputs
     from export.scorer import Scorer
-    from export.signature import pointwise_specs, signature_name
+    from export.signature import VERBS, history_specs, input_specs, signature_name
 
     run = RunDirectory(model_dir)
     settings = run.settings()
@@ -47,15 +51,19 @@ def export_model(model_dir: str | Path, export_base: str | Path) -> Path:
     with tempfile.TemporaryDirectory(dir=base, prefix=".partial-") as directory:
         assets = Path(directory) / "assets"
         assets.mkdir()
-        scorer = Scorer(model, run.objects, assets, settings["max_history"])
+        raw = RawInputs(model.schema, run.objects, assets, settings["max_history"])
+        scorer = Scorer(model, raw)
         archive = keras.export.ExportArchive()
-        for table in scorer.tables:
+        for table in raw.tables:
             archive.track(table)
-        for target in model.schema.targets:
+        archive.add_endpoint("encode", scorer.encode, [history_specs(model.schema)])
+        for target, verb in itertools.product(model.schema.targets, VERBS):
+            if verb == "explain" and not isinstance(model, ATRank):
+                continue
             archive.add_endpoint(
-                signature_name(model.schema, target),
-                lambda inputs, target=target: scorer.pointwise(inputs, target),
-                [pointwise_specs(model.schema, target)],
+                signature_name(model.schema, target, verb),
+                functools.partial(getattr(scorer, verb), target=target),
+                [input_specs(model.schema, target, verb, scorer.memory.specs)],
             )
         written = Path(directory) / "saved_model"
         # What is served needs no gradients; some of the model's would be traced with it.

@@ -1,49 +1,38 @@
 """The serving graph: from raw ids and timestamps to scores."""
 
-from pathlib import Path
+from typing import cast
 
-import pyarrow.parquet as pq
 import tensorflow as tf
 
-from atrank_tf.models import Ranker
-from atrank_tf.schema import Group
-from export.signature import id_dtype
+from atrank_tf.models import ATRank, Ranker
+from export.memory import Memory
+from export.raw_inputs import Inputs, RawInputs
+from export.signature import history_specs
+
+Outputs = dict[str, tf.Tensor]
 
 
 class Scorer:
-    """Looks raw ids up, cuts the history as training does, and scores.
-
-    What a request may hold and training never saw is handled here: unknown ids and
-    actions get the rows kept for them; behaviours at or after the request, or with a
-    negative time, are left out; so is whatever stands beyond the stated length, which
-    itself is held to [0, T]; of long histories the newest `max_history` are read.
+    """What an exported model answers: a method for each of `signature.VERBS`, and `encode`.
 
     Args:
         model: The trained model.
-        objects_dir: Tables of the known objects, GROUP.parquet, in row order.
-        assets_dir: A directory to write the vocabularies into; the SavedModel copies them.
-        max_history: Newest behaviours of each group to read.
+        raw: Reads what is sent.
     """
 
-    def __init__(
-        self, model: Ranker, objects_dir: Path, assets_dir: Path, max_history: int
-    ) -> None:
+    def __init__(self, model: Ranker, raw: RawInputs) -> None:
         self.model = model
-        self.max_history = max_history
-        self._objects = {
-            group.name: _object_table(group, objects_dir, assets_dir)
-            for group in model.schema.groups
-        }
-        self._actions = {
-            group.name: _action_table(group) for group in model.schema.groups if group.actions
-        }
+        self._raw = raw
+        traced = tf.function(self._memory).get_concrete_function(history_specs(model.schema))
+        self.memory = Memory(
+            tf.nest.map_structure(tf.type_spec_from_value, traced.structured_outputs)
+        )
 
-    @property
-    def tables(self) -> list[tf.lookup.StaticHashTable]:
-        """The look-up tables, which an export archive must be told of one by one."""
-        return [*self._objects.values(), *self._actions.values()]
+    def encode(self, inputs: Inputs) -> Outputs:
+        """Returns the memory of each row's user, to be kept and sent to `score_memory`."""
+        return self.memory.pack(self._memory(inputs))
 
-    def pointwise(self, inputs: dict[str, tf.Tensor], target: str) -> dict[str, tf.Tensor]:
+    def score(self, inputs: Inputs, target: str) -> Outputs:
         """Scores one candidate a row.
 
         Args:
@@ -53,60 +42,69 @@ class Scorer:
         Returns:
             `score` and `logit`, float32 [batch].
         """
-        now = inputs["request_time"]
-        history = {g.name: self._history(g, inputs, now) for g in self.model.schema.groups}
-        rows = self._object_rows(self.model.schema.group(target), inputs["candidate"])
-        candidates = {target: tf.RaggedTensor.from_uniform_row_length(rows, 1)}
-        memory = self.model.encode(history, now)
-        logit = self.model.score(memory, candidates, now)[target].flat_values
+        candidate = self._raw.candidate(inputs, target)
+        logit = self.model.score(self._memory(inputs), {target: candidate}, inputs["request_time"])[
+            target
+        ].flat_values
         return {"score": tf.sigmoid(logit), "logit": logit}
 
-    def _history(
-        self, group: Group, inputs: dict[str, tf.Tensor], now: tf.Tensor
-    ) -> dict[str, tf.RaggedTensor]:
-        times = inputs[f"{group.name}_times"]
-        objects = self._object_rows(group, inputs[f"{group.name}_objects"])
-        if group.actions:
-            actions = self._actions[group.name].lookup(inputs[f"{group.name}_actions"])
-        else:
-            actions = tf.ones_like(objects)
-        width = tf.shape(times, out_type=tf.int64)[1]
-        is_real = tf.sequence_mask(inputs[f"{group.name}_length"], width)
-        is_past = tf.logical_and(times >= 0, times < now[:, tf.newaxis])
-        times = tf.where(tf.logical_and(is_real, is_past), times, -1)
+    def score_candidates(self, inputs: Inputs, target: str) -> Outputs:
+        """Scores many candidates a row, whose history is encoded once.
 
-        # Newest first; ties as the timelines have them, so that both cut at the same place.
-        columns = [actions, objects, times]
-        for key in range(len(columns)):
-            order = tf.argsort(columns[key], axis=1, direction="DESCENDING", stable=True)
-            columns = [tf.gather(column, order, batch_dims=1) for column in columns]
-        actions, objects, times = (column[:, : self.max_history] for column in columns)
-        lengths = tf.reduce_sum(tf.cast(times >= 0, tf.int64), axis=1)
-        history = {"object": objects, "action": actions, "time": times}
-        # Oldest first again: some models read the order, within an instant too.
-        return {
-            name: tf.RaggedTensor.from_tensor(
-                tf.reverse_sequence(column, lengths, seq_axis=1), lengths
+        Returns:
+            `score` and `logit`, float32 [batch, N]; beyond `num_candidates` a score of 0 and
+            the lowest logit there is.
+        """
+        return self._many(self._memory(inputs), inputs, target)
+
+    def score_memory(self, inputs: Inputs, target: str) -> Outputs:
+        """Scores many candidates a row against what `encode` returned.
+
+        Returns:
+            As `score_candidates`.
+        """
+        return self._many(self.memory.unpack(inputs), inputs, target)
+
+    def score_examples(self, inputs: Inputs, target: str) -> Outputs:
+        """Scores one serialised `tf.Example` a row; named as servers' regressions have it.
+
+        Returns:
+            `outputs`, a score, and `logit`: float32 [batch].
+        """
+        found = self.score(self._raw.examples(inputs["inputs"], target), target)
+        return {"outputs": found["score"], "logit": found["logit"]}
+
+    def explain(self, inputs: Inputs, target: str) -> Outputs:
+        """Returns how much a row's candidate attends to each behaviour that was sent.
+
+        Returns:
+            For each group `GROUP_weights`, float32 [batch, T], in the order of the request:
+            means over the latent spaces, which sum to 1 over all groups. 0 for what was not
+            read; all are where nothing was.
+        """
+        history = self._raw.history(inputs)
+        candidate = self._raw.candidate(inputs, target)
+        model = cast(ATRank, self.model)
+        attention = model.attention(history, {target: candidate}, inputs["request_time"])[target]
+        weights = tf.reduce_mean(attention, axis=0)[:, 0]  # [batch, behaviours]
+        outputs, first = {}, tf.zeros_like(inputs["request_time"])
+        for group in model.schema.groups:
+            places = history[group.name]["place"]
+            owners = places.value_rowids()
+            behind = tf.ragged.range(places.row_lengths()).flat_values + tf.gather(first, owners)
+            outputs[f"{group.name}_weights"] = tf.scatter_nd(
+                tf.stack([owners, places.flat_values], axis=1),
+                tf.gather_nd(weights, tf.stack([owners, behind], axis=1)),
+                tf.shape(inputs[f"{group.name}_times"], tf.int64),
             )
-            for name, column in history.items()
-        }
+            first += places.row_lengths()
+        return outputs
 
-    def _object_rows(self, group: Group, ids: tf.Tensor) -> tf.Tensor:
-        rows = self._objects[group.name].lookup(ids)
-        unknown = tf.strings.to_hash_bucket_fast(tf.strings.as_string(ids), group.num_oov)
-        return tf.where(rows < 0, unknown, rows + group.num_oov)
+    def _memory(self, inputs: Inputs) -> object:
+        return self.model.encode(self._raw.history(inputs), inputs["request_time"])
 
-
-def _object_table(group: Group, objects_dir: Path, assets_dir: Path) -> tf.lookup.StaticHashTable:
-    ids = pq.read_table(objects_dir / f"{group.name}.parquet", columns=["object"])["object"]
-    path = assets_dir / f"{group.name}_objects.txt"
-    path.write_text("".join(f"{i}\n" for i in ids.to_pylist()), encoding="utf-8", newline="\n")
-    whole_line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
-    lines = tf.lookup.TextFileInitializer(str(path), id_dtype(group), whole_line, tf.int64, number)
-    return tf.lookup.StaticHashTable(lines, default_value=-1)
-
-
-def _action_table(group: Group) -> tf.lookup.StaticHashTable:
-    rows = tf.range(1, len(group.actions) + 1, dtype=tf.int64)
-    pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(group.actions), rows)
-    return tf.lookup.StaticHashTable(pairs, default_value=0)
+    def _many(self, memory: object, inputs: Inputs, target: str) -> Outputs:
+        candidates = self._raw.candidates(inputs, target)
+        logits = self.model.score(memory, {target: candidates}, inputs["request_time"])[target]
+        logit = logits.to_tensor(tf.float32.min, shape=tf.shape(inputs["candidates"], tf.int64))
+        return {"score": tf.sigmoid(logit), "logit": logit}

@@ -11,36 +11,45 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+Requests = dict[str, dict[str, np.ndarray]]
 
-def run(saved_model: str, requests: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+
+def run(saved_model: str, requests: dict[str, Requests]) -> dict[str, np.ndarray]:
     """Runs signatures of a SavedModel.
 
     Args:
         saved_model: Directory of one exported version.
-        requests: For each signature its inputs by name.
+        requests: By any name, for each signature its inputs by name. Of those that are not
+            there the outputs of the "encode" before it are taken.
 
     Returns:
-        The outputs, named "SIGNATURE/OUTPUT".
+        The outputs, named "NAME/SIGNATURE/OUTPUT".
     """
     outputs = {}
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
         loaded = v1.saved_model.load(session, ["serve"], saved_model)
-        for name, inputs in requests.items():
-            signature = loaded.signature_def[name]
-            feed = {signature.inputs[key].name: value for key, value in inputs.items()}
-            fetch = {key: info.name for key, info in signature.outputs.items()}
-            for key, value in session.run(fetch, feed).items():
-                outputs[f"{name}/{key}"] = value
+        for name, signatures in requests.items():
+            memory: dict[str, np.ndarray] = {}
+            for signature_name, inputs in signatures.items():
+                signature = loaded.signature_def[signature_name]
+                given = {**memory, **inputs}
+                feed = {info.name: given[key] for key, info in signature.inputs.items()}
+                fetch = {key: info.name for key, info in signature.outputs.items()}
+                found = session.run(fetch, feed)
+                if signature_name == "encode":
+                    memory = found
+                for key, value in found.items():
+                    outputs[f"{name}/{signature_name}/{key}"] = value
     return outputs
 
 
 def _main(saved_model: str, inputs_file: str, outputs_file: str) -> None:
-    requests: dict[str, dict[str, np.ndarray]] = {}
-    for name, value in np.load(inputs_file).items():
-        signature, key = name.split("/")
-        is_text = value.dtype.kind == "U"
-        requests.setdefault(signature, {})[key] = value.astype(object) if is_text else value
+    requests: dict[str, Requests] = {}
+    with np.load(inputs_file, allow_pickle=True) as arrays:  # Text is an array of objects.
+        for path, value in arrays.items():
+            name, signature, key = path.split("/")
+            requests.setdefault(name, {}).setdefault(signature, {})[key] = value
     np.savez(outputs_file, **run(saved_model, requests))  # type: ignore[arg-type]
 
 

@@ -1,7 +1,8 @@
 r"""Checks an export: replays held-out users through it as TensorFlow Serving would.
 
 A fresh process that knows nothing of this package loads the SavedModel through the session
-loader and scores raw requests; the scores must be those of the Keras model.
+loader and scores raw requests by each of its signatures; the scores must be those of the
+Keras model.
 
 Example:
     python -m export.verify --model_dir=runs/mine --saved_model=runs/mine/serving/atrank/1
@@ -21,7 +22,7 @@ from atrank_tf import cli
 from atrank_tf.errors import UserError
 
 if TYPE_CHECKING:
-    from atrank_tf.schema import Group
+    from atrank_tf.schema import Group, Schema
     from data_pipeline.dataset import TimelineData
 
 FLAGS = flags.FLAGS
@@ -62,7 +63,6 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
             than 1e-5, or it stores its weights more than once.
     """
     from atrank_tf.run_directory import RunDirectory
-    from export.signature import signature_name
 
     run = RunDirectory(model_dir)
     data = run.data()
@@ -72,11 +72,15 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
     for target, (raw, scores) in _replay(
         model, data, run.settings()["max_history"], max_requests
     ).items():
-        name = signature_name(data.schema, target)
-        requests |= {f"{name}/{key}": value for key, value in raw.items()}
-        expected[name] = scores
+        expected[target] = scores
+        for signature, inputs in _all_ways(raw, data.schema, target).items():
+            requests |= {f"{target}/{signature}/{key}": v for key, v in inputs.items()}
     found = _run_in_session(Path(saved_model), requests)
-    differences = [np.abs(found[f"{name}/score"] - scores) for name, scores in expected.items()]
+    differences = []
+    for path, values in found.items():
+        target, _, output = path.split("/")
+        if output in ("score", "outputs"):
+            differences.append(np.abs(values.reshape(-1) - expected[target]))
     difference = np.concatenate(differences).max()  # NaN where a score is.
     result = Verification(
         requests=sum(map(len, expected.values())),
@@ -130,6 +134,53 @@ def _replay(
     return {target: (_stack(raw[target]), np.concatenate(scores[target])) for target in raw}
 
 
+def _all_ways(
+    raw: dict[str, np.ndarray], schema: "Schema", target: str
+) -> dict[str, dict[str, np.ndarray]]:
+    """The point-wise request as each signature that scores takes it."""
+    from export.signature import signature_name
+
+    history = {name: value for name, value in raw.items() if name != "candidate"}
+    many = {
+        "candidates": raw["candidate"][:, np.newaxis],
+        "num_candidates": np.ones(len(raw["candidate"]), np.int64),
+    }
+    verbs = {
+        "score": raw,
+        "score_candidates": {**history, **many},
+        "score_examples": {"inputs": _examples(raw)},
+        "encode": history,
+        "score_memory": {**many, "request_time": raw["request_time"]},
+    }
+    return {
+        verb if verb == "encode" else signature_name(schema, target, verb): inputs
+        for verb, inputs in verbs.items()
+    }
+
+
+def _examples(raw: dict[str, np.ndarray]) -> np.ndarray:
+    """Each row of a point-wise request as a serialised `tf.Example`."""
+    import tensorflow as tf
+
+    def feature(values: np.ndarray) -> tf.train.Feature:
+        if values.dtype.kind == "i":
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        texts = [str(value).encode() for value in values]
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+
+    examples = []
+    for row in range(len(raw["candidate"])):
+        features = {}
+        for name, values in raw.items():
+            group = name.rpartition("_")[0]
+            length = raw[f"{group}_length"][row] if values.ndim == 2 else None
+            if not name.endswith("_length"):
+                features[name] = feature(np.atleast_1d(values[row])[:length])
+        proto = tf.train.Example(features=tf.train.Features(feature=features))
+        examples.append(proto.SerializeToString())
+    return np.array(examples, object)
+
+
 def _raw_history(
     group: "Group", history: dict[str, Any], ids: np.ndarray, rows: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -143,7 +194,8 @@ def _raw_history(
         f"{group.name}_length": history["object"].row_lengths().numpy()[rows],
     }
     if group.actions:
-        request[f"{group.name}_actions"] = np.array(["", *group.actions])[padded("action")]
+        actions = np.array(["", *group.actions], object)
+        request[f"{group.name}_actions"] = actions[padded("action")]
     return request
 
 
@@ -155,7 +207,7 @@ def _raw_ids(data: "TimelineData", group: "Group") -> np.ndarray:
     known = pq.read_table(path, columns=["object"])["object"].to_numpy()
     if group.id_type == "int":
         return np.concatenate([np.full(group.num_oov, -1, np.int64), known])
-    return np.array(["\0unknown"] * group.num_oov + list(known))
+    return np.array(["\0unknown"] * group.num_oov + list(known), object)
 
 
 def _stack(requests: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -178,6 +230,7 @@ def _run_in_session(saved_model: Path, requests: dict[str, np.ndarray]) -> dict[
     with tempfile.TemporaryDirectory() as directory:
         inputs, outputs = Path(directory) / "inputs.npz", Path(directory) / "outputs.npz"
         np.savez(inputs, **requests)  # type: ignore[arg-type]
+        # Objects are pickled: texts of any length, and bytes that may end with zeros.
         command = [sys.executable, "-I", str(script), str(saved_model), str(inputs), str(outputs)]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode:

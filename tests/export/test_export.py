@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from atrank_tf import ATRank, LastObject, Schema, UserError
 from atrank_tf.run_directory import RunDirectory
+from atrank_tf.settings import MODELS
 from data_pipeline.dataset import TimelineData
 from export import session
 from export.export_model import export_model
+from export.raw_inputs import RawInputs
 from export.score import build_inputs, score_file
 from export.scorer import Scorer
-from export.signature import pointwise_specs
 from export.verify import verify
 from tests.atrank_tf.batches import make_batch
 from tests.conftest import DAY, START
@@ -76,20 +77,26 @@ def saved_model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def score(saved_model: Path) -> Any:
-    """Scores inputs of the default signature in one session of the session loader."""
+def ask(saved_model: Path) -> Any:
+    """Runs a signature in one session of the session loader."""
     graph = tf.Graph()
     sess = tf.compat.v1.Session(graph=graph)
     with graph.as_default():
         loaded = tf.compat.v1.saved_model.load(sess, ["serve"], str(saved_model))
-    signature = loaded.signature_def["serving_default"]
 
-    def run_session(inputs: Inputs) -> np.ndarray:
-        feed = {signature.inputs[name].name: value for name, value in inputs.items()}
-        return sess.run(signature.outputs["logit"].name, feed)
+    def run_session(name: str, inputs: Inputs) -> dict[str, np.ndarray]:
+        signature = loaded.signature_def[name]
+        feed = {signature.inputs[key].name: value for key, value in inputs.items()}
+        return sess.run({key: info.name for key, info in signature.outputs.items()}, feed)
 
     yield run_session
     sess.close()
+
+
+@pytest.fixture(scope="module")
+def score(ask: Any) -> Any:
+    """Logits of the default signature."""
+    return lambda inputs: ask("serving_default", inputs)["logit"]
 
 
 def inputs_of(request: dict[str, Any], schema: Schema) -> Inputs:
@@ -125,23 +132,160 @@ def test_scores_are_the_keras_models(run: Path, data: TimelineData, score: Any) 
     np.testing.assert_allclose(score(inputs_of(REQUEST, data.schema)), model(batch), atol=1e-5)
 
 
-def test_the_signature_is_documented_and_batchable(saved_model: Path, data: TimelineData) -> None:
+def documented(schema: Schema) -> dict[str, dict[str, tuple[set[str], int]]]:
+    """What README's tables say: by "SIGNATURE input" or "... output" dtypes and rank by name."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    found: dict[str, dict[str, tuple[set[str], int]]] = {}
+    kind = ""
+    for line in readme.splitlines():
+        cells = [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
+        if cells[1:] == ["dtype", "shape", "signatures"]:
+            kind = cells[0]
+        elif not line.startswith("|"):
+            kind = ""
+        elif kind and cells[0] != "---":
+            name, dtypes, shape, signatures = cells
+            groups = [g for g in schema.groups if g.actions or "actions" not in name]
+            for full in {name.replace("GROUP", group.name) for group in groups}:
+                for signature in signatures.split(", "):
+                    found.setdefault(f"{signature} {kind}", {})[full] = (
+                        set(dtypes.split(" or ")),
+                        shape.count(",") + 1,
+                    )
+    return found
+
+
+def test_the_signatures_are_documented_and_batchable(saved_model: Path, data: TimelineData) -> None:
     schema = Schema.load(saved_model / "assets.extra")
     assert schema == data.schema
-    loaded = tf.saved_model.load(str(saved_model))
-    assert set(loaded.signatures) == {"serving_default", "score_query"}
-    for name, target in (("serving_default", "item"), ("score_query", "query")):
-        found = loaded.signatures[name].structured_input_signature[1]
-        specs = pointwise_specs(schema, target)
-        assert {n: (s.dtype, s.shape.rank) for n, s in found.items()} == {
-            n: (s.dtype, s.shape.rank) for n, s in specs.items()
+    loaded = tf.saved_model.load(str(saved_model)).signatures
+    described = documented(schema)
+    named = {name.split()[0] for name in described}
+    others = {f"{'score' if n == 'serving_default' else n}__query" for n in named - {"encode"}}
+    assert set(loaded) == named | others
+    for name in named:
+        sides = {
+            "input": loaded[name].structured_input_signature[1],
+            "output": loaded[name].structured_outputs,
         }
-        assert all(spec.shape[0] is None for spec in found.values())
-        outputs = loaded.signatures[name].structured_outputs
-        assert {n: (s.dtype, s.shape.rank) for n, s in outputs.items()} == {
-            "score": (tf.float32, 1),
-            "logit": (tf.float32, 1),
-        }
+        for side, specs in sides.items():
+            expected = described[f"{name} {side}"]
+            if any(key.startswith("memory") for key in specs):  # They are the model's own.
+                specs = {key: spec for key, spec in specs.items() if not key.startswith("memory")}
+                expected.pop("memory...")
+            assert set(specs) == set(expected)
+            for key, spec in specs.items():
+                dtypes, rank = expected[key]
+                assert (spec.dtype.name in dtypes, spec.shape.rank) == (True, rank), key
+                assert spec.shape[0] is None
+
+
+def many_inputs(request: dict[str, Any], schema: Schema) -> Inputs:
+    """The inputs of `score_candidates`, in place of the point-wise ones."""
+    rows = inputs_of(request, schema)
+    ids = rows.pop("candidate")
+    one = {name: value[:1] for name, value in rows.items()}
+    return {**one, "candidates": ids[np.newaxis], "num_candidates": np.array([len(ids)])}
+
+
+def test_many_candidates_are_scored_like_one_a_row(
+    data: TimelineData, ask: Any, score: Any
+) -> None:
+    expected = score(inputs_of(REQUEST, data.schema))
+    inputs = many_inputs(REQUEST, data.schema)
+    found = ask("score_candidates", inputs)
+    np.testing.assert_allclose(found["logit"], expected[np.newaxis], atol=1e-5)
+    np.testing.assert_allclose(found["score"], 1 / (1 + np.exp(-found["logit"])), atol=1e-6)
+
+    memory = ask("encode", {n: v for n, v in inputs.items() if "candidates" not in n})
+    asked = {n: inputs[n] for n in ("candidates", "num_candidates", "request_time")}
+    again = ask("score_memory", {**memory, **asked})
+    np.testing.assert_allclose(again["logit"], found["logit"], atol=1e-6)
+
+    # Two users at once, of whom the first has fewer candidates and the second no history.
+    other = {**REQUEST, "history": {}}
+    both = {
+        name: np.concatenate([value, value])
+        for name, value in {**inputs, "num_candidates": np.array([2])}.items()
+    }
+    both |= {"item_length": np.array([3, 0]), "query_length": np.array([1, -4])}
+    both["num_candidates"][1] = 7
+    found = ask("score_candidates", both)
+    np.testing.assert_allclose(found["logit"][0, :2], expected[:2], atol=1e-5)
+    assert found["score"][0, 2] == 0
+    assert found["logit"][0, 2] == np.finfo(np.float32).min
+    np.testing.assert_allclose(found["logit"][1], score(inputs_of(other, data.schema)), atol=1e-5)
+
+
+def example(**features: list[Any]) -> bytes:
+    def feature(values: list[Any]) -> tf.train.Feature:
+        if all(isinstance(value, int) for value in values):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        texts = [value.encode() for value in values]
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+
+    named = {name: feature(values) for name, values in features.items()}
+    return tf.train.Example(features=tf.train.Features(feature=named)).SerializeToString()
+
+
+def test_examples_are_scored_like_rows(data: TimelineData, ask: Any, score: Any) -> None:
+    whole = {
+        f"{group}_{name}s": [event[name] for event in events]
+        for group, events in HISTORY.items()
+        for name in events[0]
+    }
+    asked = {"candidate": [110], "request_time": [NOW]}
+    cases = [
+        ({**whole, **asked}, REQUEST["history"]),
+        (asked, {}),
+        # Where columns are of different lengths, the shortest tells.
+        ({**whole, **asked, "item_times": whole["item_times"][:1], "query_times": []},
+         {"item": HISTORY["item"][:1]}),
+    ]  # fmt: skip
+    serialized = np.array([example(**features) for features, _ in cases], object)
+    found = ask("score_examples", {"inputs": serialized})
+    for number, (_, history) in enumerate(cases):
+        request = {**REQUEST, "candidates": [110], "history": history}
+        expected = score(inputs_of(request, data.schema))
+        np.testing.assert_allclose(found["logit"][number], expected[0], atol=1e-5)
+    np.testing.assert_allclose(found["outputs"], 1 / (1 + np.exp(-found["logit"])), atol=1e-6)
+    nothing = ask("score_examples", {"inputs": np.array([b""], object)})
+    assert np.isfinite(nothing["outputs"]).all()
+
+
+def test_an_explanation_stands_where_the_behavior_stood(
+    run: Path, data: TimelineData, ask: Any, tmp_path: Path
+) -> None:
+    events = [{"object": 101 + i, "action": "buy", "time": START + (i + 1) * DAY} for i in range(5)]
+    late = {"object": 101, "action": "buy", "time": NOW}
+    shuffled = [events[3], late, events[0], events[4], events[1], events[2]]
+    request = {
+        "time": NOW,
+        "history": {"item": shuffled, "query": HISTORY["query"]},
+        "candidates": [110],
+    }
+    inputs = inputs_of(request, data.schema)
+    found = ask("explain", inputs)
+    item, query = found["item_weights"][0], found["query_weights"][0]
+    # Neither what came too late nor what is older than the newest three.
+    assert (item > 0).tolist() == [True, False, False, True, False, True]
+    assert item.sum() + query.sum() == pytest.approx(1, abs=1e-5)
+
+    model = RunDirectory(run).load_best()
+    raw = RawInputs(data.schema, run / "objects", tmp_path, max_history=3)
+    tensors = {name: tf.constant(value) for name, value in inputs.items()}
+    history, candidate = raw.history(tensors), raw.candidate(tensors, "item")
+    weights = model.attention(history, {"item": candidate}, tensors["request_time"])["item"]
+    of_events = {
+        group: weights.numpy()[:, 0, 0, place].mean(axis=0)
+        for group, place in (("item", slice(0, 3)), ("query", slice(3, 4)))
+    }
+    np.testing.assert_allclose(item[[5, 0, 3]], of_events["item"], atol=1e-6)
+    np.testing.assert_allclose(query, of_events["query"], atol=1e-6)
+
+    nothing = ask("explain", changed(inputs, item_length=[0], query_length=[0]))
+    assert not nothing["item_weights"].any()
+    assert not nothing["query_weights"].any()
 
 
 def changed(inputs: Inputs, **changes: Any) -> Inputs:
@@ -185,17 +329,37 @@ def test_what_the_graph_handles(data: TimelineData, score: Any) -> None:
     assert np.isfinite(score(changed(base, candidate=[2**62]))).all()
 
 
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"atrank", "bpr"}))
+def test_every_model_is_asked_by_the_same_code(
+    name: str, data: TimelineData, run: Path, tmp_path: Path
+) -> None:
+    raw = RawInputs(data.schema, run / "objects", tmp_path, max_history=3)
+    scorer = Scorer(MODELS[name](data.schema, data.catalog), raw)
+    rows = {k: tf.constant(v) for k, v in inputs_of(REQUEST, data.schema).items()}
+    many = {k: tf.constant(v) for k, v in many_inputs(REQUEST, data.schema).items()}
+    expected = scorer.score(rows, "item")["logit"]
+    found = scorer.score_candidates(many, "item")["logit"]
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
+    memory = scorer.encode(many)
+    assert set(memory) == set(scorer.memory.specs)
+    for key, spec in scorer.memory.specs.items():
+        assert spec.is_compatible_with(memory[key]), key
+    again = scorer.score_memory({**many, **memory}, "item")["logit"]
+    np.testing.assert_allclose(again, found, atol=1e-6)
+
+
 def test_models_that_read_the_order_get_that_of_the_timelines(
     data: TimelineData, run: Path, tmp_path: Path
 ) -> None:
-    scorer = Scorer(LastObject(data.schema), run / "objects", tmp_path, max_history=3)
+    raw = RawInputs(data.schema, run / "objects", tmp_path, max_history=3)
+    scorer = Scorer(LastObject(data.schema), raw)
     # The last of one instant is the last object row, wherever a request puts it.
     known = pq.read_table(run / "objects/item.parquet")["object"].to_pylist()
     first, last = sorted([102, 105], key=known.index)
     for events in (HISTORY["item"], HISTORY["item"][::-1]):
         request = {"time": NOW, "history": {"item": events}, "candidates": [101, first, last]}
         inputs = {k: tf.constant(v) for k, v in inputs_of(request, data.schema).items()}
-        assert scorer.pointwise(inputs, "item")["logit"].numpy().tolist() == [0.0, 0.0, 1.0]
+        assert scorer.score(inputs, "item")["logit"].numpy().tolist() == [0.0, 0.0, 1.0]
 
 
 def test_long_histories_are_cut_to_the_newest(data: TimelineData, score: Any) -> None:
@@ -220,23 +384,38 @@ def rows(draw: st.DrawFn, width: int = 4) -> dict[str, list]:
         row[f"{name}_times"] = list_of(numbers)
         row[f"{name}_length"] = draw(st.integers(-3, 7) | numbers)
     row["item_actions"] = list_of(st.sampled_from(["buy", "view", "", "\0", "é"]))
+    row["candidates"] = list_of(numbers)
+    row["num_candidates"] = draw(st.integers(-3, 7) | numbers)
     return {**row, "candidate": draw(numbers), "request_time": draw(numbers)}
 
 
 @given(st.lists(rows(), min_size=1, max_size=6))
 @settings(max_examples=60, deadline=None)
-def test_any_row_gets_a_score_that_its_neighbours_do_not_change(
-    score: Any, several: list[dict[str, list]]
+def test_any_row_gets_an_answer_that_its_neighbours_do_not_change(
+    ask: Any, several: list[dict[str, list]]
 ) -> None:
-    def stacked(chosen: list[dict[str, list]]) -> Inputs:
+    def answers(chosen: list[dict[str, list]]) -> dict[str, np.ndarray]:
         columns = {name: [row[name] for row in chosen] for name in chosen[0]}
         actions = np.array(columns.pop("item_actions"), object)
-        return {"item_actions": actions, **{n: np.array(c) for n, c in columns.items()}}
+        inputs = {"item_actions": actions, **{n: np.array(c) for n, c in columns.items()}}
+        many = {name: inputs.pop(name) for name in ("candidates", "num_candidates")}
+        one = inputs.pop("candidate")
+        now = {"request_time": inputs["request_time"]}
+        memory = ask("encode", inputs)
+        found = {
+            "serving_default": ask("serving_default", {**inputs, "candidate": one}),
+            "explain": ask("explain", {**inputs, "candidate": one}),
+            "score_candidates": ask("score_candidates", {**inputs, **many}),
+            "score_memory": ask("score_memory", {**memory, **many, **now}),
+        }
+        return {f"{n} {key}": v for n, out in found.items() for key, v in out.items()}
 
-    together = score(stacked(several))
-    assert np.isfinite(together).all()
-    alone = np.concatenate([score(stacked([row])) for row in several])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    together = answers(several)
+    assert all(np.isfinite(values).all() for values in together.values())
+    alone = [answers([row]) for row in several]
+    for name, values in together.items():
+        expected = np.concatenate([answer[name] for answer in alone])
+        np.testing.assert_allclose(values, expected, atol=1e-5, err_msg=name)
 
 
 def test_no_rows_at_all(data: TimelineData, score: Any) -> None:
@@ -285,8 +464,11 @@ def test_verification_fails_on_other_scores(
     from export import verify as module
 
     def other(path: Path, requests: Inputs) -> dict[str, np.ndarray]:
-        names = {name.split("/")[0] for name in requests}
-        return {f"{n}/score": np.full(len(requests[f"{n}/candidate"]), value) for n in names}
+        pointwise = {name: v for name, v in requests.items() if name.endswith("/candidate")}
+        return {
+            name.replace("/candidate", "/score"): np.full(len(v), value)
+            for name, v in pointwise.items()
+        }
 
     monkeypatch.setattr(module, "_run_in_session", other)
     with pytest.raises(UserError, match="scores differ from the model's by up to"):

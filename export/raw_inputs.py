@@ -1,0 +1,159 @@
+"""From what a server is sent, raw ids and timestamps, to what a model reads."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from atrank_tf.models.ranker import History
+from atrank_tf.schema import Group, Schema
+from export.signature import id_dtype
+
+Inputs = dict[str, tf.Tensor]
+
+
+class RawInputs:
+    """Looks raw ids up and cuts histories as training does.
+
+    What a request may hold and training never saw is handled here: unknown ids and
+    actions get the rows kept for them; behaviours at or after the request, or with a
+    negative time, are left out; so is whatever stands beyond a stated length, which
+    itself is held to [0, T]; of long histories the newest `max_history` are read.
+
+    Args:
+        schema: The schema.
+        objects_dir: Tables of the known objects, GROUP.parquet, in row order.
+        assets_dir: A directory to write the vocabularies into; the SavedModel copies them.
+        max_history: Newest behaviours of each group to read.
+    """
+
+    def __init__(
+        self, schema: Schema, objects_dir: Path, assets_dir: Path, max_history: int
+    ) -> None:
+        self.schema = schema
+        self.max_history = max_history
+        self._objects = {
+            group.name: _object_table(group, objects_dir, assets_dir) for group in schema.groups
+        }
+        self._actions = {
+            group.name: _action_table(group) for group in schema.groups if group.actions
+        }
+
+    @property
+    def tables(self) -> list[tf.lookup.StaticHashTable]:
+        """The look-up tables, which an export archive must be told of one by one."""
+        return [*self._objects.values(), *self._actions.values()]
+
+    def history(self, inputs: Inputs) -> History:
+        """Returns the behaviours by group, oldest first, as models take them.
+
+        Beside `object`, `action` and `time` each group has the `place` that a behaviour had
+        in the request, int64 [batch, (length)].
+        """
+        return {group.name: self._behaviors(group, inputs) for group in self.schema.groups}
+
+    def candidate(self, inputs: Inputs, target: str) -> tf.RaggedTensor:
+        """Returns the object row of each row's one candidate, int64 [batch, (1)]."""
+        rows = self._object_rows(self.schema.group(target), inputs["candidate"])
+        return tf.RaggedTensor.from_uniform_row_length(rows, 1)
+
+    def candidates(self, inputs: Inputs, target: str) -> tf.RaggedTensor:
+        """Returns the object rows of each row's real candidates, int64 [batch, (candidates)]."""
+        ids = inputs["candidates"]
+        rows = self._object_rows(self.schema.group(target), ids)
+        return tf.RaggedTensor.from_tensor(rows, held(inputs["num_candidates"], ids))
+
+    def examples(self, serialized: tf.Tensor, target: str) -> Inputs:
+        """Parses `tf.Example`s into the inputs of the point-wise signature.
+
+        Features are named like its inputs, without the lengths: `GROUP_objects`,
+        `GROUP_actions` and `GROUP_times` hold as many values as there are behaviours (the
+        fewest count), `candidate` and `request_time` one. What is absent is empty: no
+        behaviours, an unknown candidate, a request before all times.
+
+        Args:
+            serialized: string [batch].
+            target: The group of the candidates.
+        """
+        columns = {}
+        for group in self.schema.groups:
+            columns[f"{group.name}_objects"] = id_dtype(group)
+            columns[f"{group.name}_times"] = tf.int64
+            if group.actions:
+                columns[f"{group.name}_actions"] = tf.string
+        columns["candidate"] = id_dtype(self.schema.group(target))
+        columns["request_time"] = tf.int64
+        parsed = tf.io.parse_example(
+            serialized,
+            {
+                name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
+                for name, dtype in columns.items()
+            },
+        )
+        inputs = {}
+        for name in ("candidate", "request_time"):
+            absent = "" if columns[name] == tf.string else -1
+            inputs[name] = parsed.pop(name).to_tensor(absent, shape=[None, 1])[:, 0]
+        for group in self.schema.groups:
+            mine = {n: rows for n, rows in parsed.items() if n.rpartition("_")[0] == group.name}
+            lengths = tf.stack([rows.row_lengths() for rows in mine.values()])
+            inputs[f"{group.name}_length"] = tf.reduce_min(lengths, axis=0)
+            # A width of at least 1, of all columns alike.
+            width = tf.reduce_max(tf.concat([[1], tf.reshape(lengths, [-1])], axis=0))
+            for name, rows in mine.items():
+                inputs[name] = rows.to_tensor(shape=[rows.nrows(), width])
+        return inputs
+
+    def _behaviors(self, group: Group, inputs: Inputs) -> dict[str, tf.RaggedTensor]:
+        times = inputs[f"{group.name}_times"]
+        objects = self._object_rows(group, inputs[f"{group.name}_objects"])
+        if group.actions:
+            actions = self._actions[group.name].lookup(inputs[f"{group.name}_actions"])
+        else:
+            actions = tf.ones_like(objects)
+        width = tf.shape(times, tf.int64)[1]
+        places = tf.broadcast_to(tf.range(width), tf.shape(times))
+        is_real = tf.sequence_mask(inputs[f"{group.name}_length"], width)
+        is_past = tf.logical_and(times >= 0, times < inputs["request_time"][:, tf.newaxis])
+        times = tf.where(tf.logical_and(is_real, is_past), times, -1)
+
+        # Newest first; ties as the timelines have them, so that both cut at the same place.
+        columns = [actions, objects, times, places]
+        for key in range(3):
+            order = tf.argsort(columns[key], axis=1, direction="DESCENDING", stable=True)
+            columns = [tf.gather(column, order, batch_dims=1) for column in columns]
+        actions, objects, times, places = (column[:, : self.max_history] for column in columns)
+        lengths = tf.reduce_sum(tf.cast(times >= 0, tf.int64), axis=1)
+        history = {"object": objects, "action": actions, "time": times, "place": places}
+        # Oldest first again: some models read the order, within an instant too.
+        return {
+            name: tf.RaggedTensor.from_tensor(
+                tf.reverse_sequence(column, lengths, seq_axis=1), lengths
+            )
+            for name, column in history.items()
+        }
+
+    def _object_rows(self, group: Group, ids: tf.Tensor) -> tf.Tensor:
+        rows = self._objects[group.name].lookup(ids)
+        unknown = tf.strings.to_hash_bucket_fast(tf.strings.as_string(ids), group.num_oov)
+        return tf.where(rows < 0, unknown, rows + group.num_oov)
+
+
+def held(lengths: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
+    """Returns `lengths` [batch] held to what `padded` [batch, T, ...] can have: 0 to T."""
+    return tf.clip_by_value(lengths, 0, tf.shape(padded, tf.int64)[1])
+
+
+def _object_table(group: Group, objects_dir: Path, assets_dir: Path) -> tf.lookup.StaticHashTable:
+    ids = pq.read_table(objects_dir / f"{group.name}.parquet", columns=["object"])["object"]
+    path = assets_dir / f"{group.name}_objects.txt"
+    path.write_text("".join(f"{i}\n" for i in ids.to_pylist()), encoding="utf-8", newline="\n")
+    whole_line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+    lines = tf.lookup.TextFileInitializer(str(path), id_dtype(group), whole_line, tf.int64, number)
+    return tf.lookup.StaticHashTable(lines, default_value=-1)
+
+
+def _action_table(group: Group) -> tf.lookup.StaticHashTable:
+    rows = tf.range(1, len(group.actions) + 1, dtype=tf.int64)
+    pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(group.actions), rows)
+    return tf.lookup.StaticHashTable(pairs, default_value=0)
