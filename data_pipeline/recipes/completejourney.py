@@ -57,8 +57,9 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
             Group(
                 "coupon",
                 actions=("redeem",),
-                features=tuple(
-                    Feature(name, multivalued=True) for name in ("department", "category")
+                features=(
+                    *(Feature(name, multivalued=True) for name in ("department", "category")),
+                    Feature("campaign", multivalued=True),
                 ),
                 objects="coupons.parquet",
                 object_column="coupon_upc",
@@ -104,9 +105,11 @@ def _write_coupons(
         "redeem",
         work_dir / "redemptions.parquet",
     )
-    # A coupon is described by the products that it applies to.
+    # A coupon is described by the products that it applies to, and by the campaigns that
+    # hand it out: the same campaigns, in one embedding table, as those that households receive.
     columns = {_PRODUCT_FEATURES[name]: name for name in ("department", "category")}
-    described = coupons.merge(products.rename(columns=columns), on="product_id")
+    columns["campaign_id"] = "campaign"
+    described = coupons.merge(products, on="product_id").rename(columns=columns)
     by_coupon = described.groupby("coupon_upc")[list(columns.values())]
     values = by_coupon.agg(lambda column: sorted(set(column.dropna())))
     every = values.reindex(sorted(set(coupons["coupon_upc"]) | set(redemptions["coupon_upc"])))

@@ -151,6 +151,17 @@ def test_complete_journey(tmp_path: Path, journey: Path) -> None:
     assert len(TimelineData(out).catalog["coupon"]["department/splits"]) > 1
 
 
+def test_coupons_and_receipts_name_campaigns_alike(tmp_path: Path, journey: Path) -> None:
+    """Every coupon is of a campaign that its household had received: one vocabulary joins them."""
+    schema, _, out = run("completejourney", journey, tmp_path)
+    coupons = pq.read_table(out / "objects/coupon.parquet").to_pandas().set_index("object")
+    receipts = pq.read_table(out / "objects/campaign.parquet").to_pandas().set_index("object")
+    redeemed = pd.read_parquet(journey / "coupon_redemptions.parquet")
+    for coupon, campaign in zip(redeemed["coupon_upc"], redeemed["campaign_id"], strict=True):
+        assert receipts.loc[campaign, "embedding_row"] in coupons.loc[coupon, "feature:campaign"]
+    assert [v.name for v in schema.vocabularies].count("campaign") == 1
+
+
 def test_a_redemption_shows_none_of_the_baskets_of_its_own_coupon(
     tmp_path: Path, journey: Path
 ) -> None:
