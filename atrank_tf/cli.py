@@ -11,6 +11,13 @@ from absl import app, flags, logging
 
 from atrank_tf.errors import UserError
 
+# By module, what needs it and which extra brings it.
+_EXTRAS = {
+    "matplotlib": ("figures need", "plots"),
+    "aiohttp": ("the server needs", "serving"),
+    "prometheus_client": ("the server needs", "serving"),
+}
+
 
 def run(command: Callable[[], None]) -> None:
     """Parses absl flags, runs `command`, and turns a user's mistake into one line.
@@ -39,9 +46,10 @@ def run(command: Callable[[], None]) -> None:
         except UserError as error:
             _fail(" ".join(str(error).split()), 1)
         except ModuleNotFoundError as error:
-            if error.name != "matplotlib":
+            if error.name not in _EXTRAS:
                 raise
-            _fail("figures need matplotlib: pip install 'atrank-tf[plots]'", 1)
+            what, extra = _EXTRAS[error.name]
+            _fail(f"{what} {error.name}: pip install 'atrank-tf[{extra}]'", 1)
         except BrokenPipeError:  # Whoever read the output has seen enough.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)

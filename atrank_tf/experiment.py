@@ -32,7 +32,7 @@ def _main() -> None:
     budget = dataclasses.replace(budget, **{name: value for name, value in given.items() if value})
     output = Path(FLAGS.output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    results = experiments.run(FLAGS.suite, FLAGS.data_dir, FLAGS.output_dir, budget)
+    results = experiments.run(FLAGS.suite, FLAGS.data_dir, FLAGS.output_dir, budget, FLAGS.targets)
     first = next(iter(results.values()))[0].settings
     data = TimelineData(FLAGS.data_dir, first.groups, first.targets)
     lengths = experiments.history_lengths(data, 100_000)
@@ -71,6 +71,7 @@ def main() -> None:
         f"{experiments.FULL.seeds} seeds, {experiments.FULL.seconds:.0f} s and a choice of "
         f"{len(experiments.FULL.learning_rates)} learning rates.",
     )
+    flags.DEFINE_list("targets", [], "Groups to predict; all targets of the data by default.")
     flags.DEFINE_integer("seeds", None, "Trainings of each model.", lower_bound=1)
     flags.DEFINE_float("seconds", None, "Seconds of each training.", lower_bound=0.1)
     flags.DEFINE_list(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,9 @@ class Trial:
 Results = dict[str, tuple[Entry, list[Trial]]]
 
 
-def run(suite: str, data_dir: str, output_dir: str, budget: Budget) -> Results:
+def run(
+    suite: str, data_dir: str, output_dir: str, budget: Budget, targets: Collection[str] = ()
+) -> Results:
     """Trains and measures every entry of a suite; what is there already is not done again.
 
     Args:
@@ -172,20 +174,21 @@ def run(suite: str, data_dir: str, output_dir: str, budget: Budget) -> Results:
         data_dir: Prepared data.
         output_dir: Where runs are kept, in `runs/LABEL/SEED` and `tuning/LABEL/RATE`.
         budget: What each entry is given.
+        targets: Groups to predict; empty for all that the data has.
 
     Returns:
         By label the entry, with the learning rate that was chosen, and its trials; none where
         one of them diverged.
 
     Raises:
-        UserError: There is no prepared data or no target in both training and test, a learning
-            rate is out of range, `output_dir` holds another suite or one with another budget
-            or data, or every entry diverged.
+        UserError: There is no prepared data, no such target or none in both training and test, a
+            learning rate is out of range, `output_dir` holds another suite or one with another
+            budget, other targets or data, or every entry diverged.
     """
-    entries = _entries(suite, data_dir)
+    entries = _entries(suite, data_dir, targets)
     for rate in budget.learning_rates:  # Before anything is written.
         dataclasses.replace(entries[0].settings, learning_rate=rate).checked()
-    _begin(suite, budget, Path(output_dir) / "suite.json")
+    _begin(suite, budget, targets, Path(output_dir) / "suite.json")
     results = {}
     for number, entry in enumerate(entries, start=1):
         print(f"-- {suite} {number}/{len(entries)}: {entry.label}", file=sys.stderr, flush=True)
@@ -207,10 +210,11 @@ def run(suite: str, data_dir: str, output_dir: str, budget: Budget) -> Results:
     return results
 
 
-def _begin(suite: str, budget: Budget, path: Path) -> None:
+def _begin(suite: str, budget: Budget, targets: Collection[str], path: Path) -> None:
     """Keeps what a suite was begun with; more seeds may be asked of it later."""
     wanted = {"suite": suite, **dataclasses.asdict(budget)}
     wanted["learning_rates"] = list(budget.learning_rates)
+    wanted["targets"] = sorted(targets)
     if path.exists():
         json_files.check_same(
             json_files.read(path),
@@ -223,9 +227,9 @@ def _begin(suite: str, budget: Budget, path: Path) -> None:
     json_files.write(path, wanted)
 
 
-def _entries(suite: str, data_dir: str) -> list[Entry]:
+def _entries(suite: str, data_dir: str, wanted: Collection[str]) -> list[Entry]:
     """The suite's entries, of the targets that lie in training and in test."""
-    schema = TimelineData(data_dir).schema
+    schema = TimelineData(data_dir, [], wanted).schema
     targets = []
     for target in schema.targets:
         data = TimelineData(data_dir, [], [target])

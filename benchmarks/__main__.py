@@ -24,7 +24,7 @@ from data_pipeline import TimelineData
 
 FLAGS = flags.FLAGS
 
-STAGES = ("forms", "profile", "steps", "pipeline", "rivals")
+STAGES = ("forms", "profile", "steps", "pipeline", "rivals", "serving")
 
 # Form, newest behaviours of a history (0 for all), share of the time, evaluations, seeds.
 FORMS = (
@@ -123,6 +123,9 @@ def _main() -> None:
         "steps": lambda: _steps(output),
         "pipeline": lambda: _pipeline(FLAGS.data_dir, output),
         "rivals": lambda: _rivals(FLAGS.data_dir, output, FLAGS.seconds),
+        "serving": lambda: _run(
+            "serving_latency", output / "serving/latency.json", data_dir=FLAGS.data_dir
+        ),
     }
     path = output / "results.json"
     results = json.loads(path.read_text()) if path.exists() else {}

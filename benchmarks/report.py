@@ -17,6 +17,7 @@ def text(results: dict[str, Any]) -> str:
         "steps": (_steps,),
         "pipeline": (_pipeline,),
         "rivals": (_rivals,),
+        "serving": (_signatures, _many_against_rows, _endpoint),
     }
     tables = [make(results) for name in makers if name in results for make in makers[name]]
     return "\n\n".join(tables)
@@ -98,6 +99,46 @@ def _forms(results: dict[str, Any]) -> str:
         ],
         rows,
     )
+
+
+def _signatures(results: dict[str, Any]) -> str:
+    head = ["signature", "history", "candidates", "batch"]
+    found: dict[tuple, dict[str, Result]] = {}
+    for r in results["serving"]["signatures"]:
+        found.setdefault(tuple(r[key] for key in head), {})[r["model"]] = r
+    rows = []
+    for key, models in sorted(found.items()):
+        row: list[object] = [f"`{key[0]}`", *(f"{number:,}" for number in key[1:])]
+        for name in ("atrank", "bilstm"):
+            r = models.get(name)
+            row.append(f"{r['p50']:.1f}, {r['p95']:.1f}, {r['p99']:.1f}" if r else "")
+            row.append(f"{r['candidates_per_second']:,.0f}" if r else "")
+        rows.append(row)
+    for name in ("atrank", "bilstm"):
+        head += [f"{name}: p50, p95, p99 in ms", "candidates/s"]
+    return _table(head, rows)
+
+
+def _many_against_rows(results: dict[str, Any]) -> str:
+    r = results["serving"]["many"]
+    once, rows = r["score_candidates"], r["score"]
+    least = r["encode"] + r["products_at_peak"]
+    return (
+        f"500 candidates, history of 100: {once:.1f} ms by `score_candidates`, {rows:.1f} ms as "
+        f"500 rows, {rows / once:.1f} times as long. `encode` takes {r['encode']:.1f} ms, and the "
+        f"candidates' matrix products at {r['matmul_peak_flops'] / 1e9:.0f} GFLOP/s "
+        f"{r['products_at_peak']:.1f} ms: {once / least:.1f} times that."
+    )
+
+
+def _endpoint(results: dict[str, Any]) -> str:
+    head = ["history", "candidates", "session, p50", "gRPC, p50", "REST, p50"]
+    rows = [
+        [r["history"], f"{r['candidates']:,}"]
+        + [f"{r[way]:.1f} ms" for way in ("session", "grpc", "rest")]
+        for r in results["serving"]["endpoint"]
+    ]
+    return _table(head, rows)
 
 
 def _history(form: Result) -> str:

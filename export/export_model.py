@@ -7,29 +7,41 @@ Example:
 import functools
 import itertools
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from atrank_tf import cli
 
+if TYPE_CHECKING:
+    from export.requests import Inputs
+    from export.scorer import Scorer
+    from export.verify import Verification
+
 FLAGS = flags.FLAGS
 
 
-def export_model(model_dir: str | Path, export_base: str | Path) -> Path:
+def export_model(
+    model_dir: str | Path, export_base: str | Path, data_dir: str | Path = ""
+) -> tuple[Path, "Verification"]:
     """Writes the best model of a run as the next version under `export_base`.
 
-    The version appears whole, under its final name, or not at all.
+    The version appears under its name when it is on disk, whole, and verified; or not at all.
 
     Args:
         model_dir: Run directory of the model.
         export_base: Directory of the model's versions, as TensorFlow Serving wants it.
+        data_dir: Prepared data that the export is verified with; "" for that which the run
+            was trained on.
 
     Returns:
-        The directory of the new version: `export_base/<version>`.
+        The directory of the new version, `export_base/<version>`, and what `verify` found.
 
     Raises:
-        UserError: There is no trained model, or it is one that cannot be exported.
+        UserError: There is no trained model, it is one that cannot be exported, or the
+            export does not pass `export.verify`.
     """
     import keras
     import tensorflow as tf
@@ -37,9 +49,11 @@ def export_model(model_dir: str | Path, export_base: str | Path) -> Path:
     from atrank_tf.errors import UserError
     from atrank_tf.models import ATRank
     from atrank_tf.run_directory import RunDirectory
+    from export import versions, warmup
     from export.raw_inputs import RawInputs
     from export.scorer import Scorer
     from export.signature import VERBS, history_specs, input_specs, signature_name
+    from export.verify import verify
 
     run = RunDirectory(model_dir)
     settings = run.settings()
@@ -57,9 +71,8 @@ def export_model(model_dir: str | Path, export_base: str | Path) -> Path:
         for table in raw.tables:
             archive.track(table)
         archive.add_endpoint("encode", scorer.encode, [history_specs(model.schema)])
-        for target, verb in itertools.product(model.schema.targets, VERBS):
-            if verb == "explain" and not isinstance(model, ATRank):
-                continue
+        verbs = [v for v in VERBS if v != "explain" or isinstance(model, ATRank)]
+        for target, verb in itertools.product(model.schema.targets, verbs):
             archive.add_endpoint(
                 signature_name(model.schema, target, verb),
                 functools.partial(getattr(scorer, verb), target=target),
@@ -69,22 +82,54 @@ def export_model(model_dir: str | Path, export_base: str | Path) -> Path:
         # What is served needs no gradients; some of the model's would be traced with it.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         archive.write_out(str(written), options=options, verbose=False)
-        (written / "assets.extra").mkdir()
-        model.schema.save(written / "assets.extra")
-        version = base / str(_last_version(base) + 1)
-        written.rename(version)
-    return version
+        extra = written / "assets.extra"
+        extra.mkdir()
+        model.schema.save(extra)
+        asked = warmup.requests(model.schema, run.objects, settings["max_history"])
+        warmups = _by_signature(scorer, asked, verbs)
+        warmup.write(extra / warmup.FILE_NAME, warmups, base.name)
+        found = verify(model_dir, written, data_dir=data_dir)
+        version = versions.publish(written, base)
+    return version, found
 
 
-def _last_version(base: Path) -> int:
-    return max((int(p.name) for p in base.iterdir() if p.name.isdecimal()), default=0)
+def _by_signature(
+    scorer: "Scorer", asked: Iterable[tuple[str, "Inputs"]], verbs: list[str]
+) -> dict[str, list["Inputs"]]:
+    """Requests as each signature takes them, with the memory that the model gives for them."""
+    import tensorflow as tf
+
+    from export.requests import by_verb
+    from export.signature import signature_name
+
+    found: dict[str, list[Inputs]] = {}
+    for target, many in asked:
+        ways = by_verb(many)
+        history = {name: tf.constant(value) for name, value in ways["encode"].items()}
+        memory = {name: value.numpy() for name, value in scorer.encode(history).items()}
+        ways["score_memory"] |= memory
+        for verb in ["encode", *verbs]:
+            found.setdefault(signature_name(scorer.model.schema, target, verb), []).append(
+                ways[verb]
+            )
+    return found
 
 
 def _main() -> None:
-    version = export_model(FLAGS.model_dir, FLAGS.export_base)
+    from export import serving_configs, versions
+
+    base = Path(FLAGS.export_base)
+    version, found = export_model(FLAGS.model_dir, base, FLAGS.data_dir)
     size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
     print(f"wrote {version} ({size / 1e6:.1f} MB)")
-    print(f"next: python -m export.verify --model_dir={FLAGS.model_dir} --saved_model={version}")
+    print(f"verified: {found}")
+    for path in serving_configs.write(base):
+        print(f"wrote {path}")
+    if FLAGS.keep:
+        for number in versions.prune(base, FLAGS.keep):
+            print(f"removed {base / str(number)}")
+    print(f"next: python -m export.serve --model_base={base}")
+    print(f"or:   {serving_configs.docker_line(base)}")
 
 
 def main() -> None:
@@ -93,8 +138,17 @@ def main() -> None:
     flags.DEFINE_string(
         "export_base",
         None,
-        "Directory of the model's versions; the export becomes the next number in it.",
+        "Directory of the model's versions; the export becomes the next number in it. Its name "
+        "is what servers know the model by.",
         required=True,
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        "",
+        "Prepared data, whose held-out users are replayed; that of the training by default.",
+    )
+    flags.DEFINE_integer(
+        "keep", 0, "Versions to keep: older ones are removed. 0 for all.", lower_bound=0
     )
     cli.run(_main)
 

@@ -55,7 +55,8 @@ class RawInputs:
     def candidate(self, inputs: Inputs, target: str) -> tf.RaggedTensor:
         """Returns the object row of each row's one candidate, int64 [batch, (1)]."""
         rows = self._object_rows(self.schema.group(target), inputs["candidate"])
-        return tf.RaggedTensor.from_uniform_row_length(rows, 1)
+        # With splits of its own, not of uniform length: as many candidates are, too.
+        return tf.RaggedTensor.from_row_lengths(rows, tf.ones_like(rows))
 
     def candidates(self, inputs: Inputs, target: str) -> tf.RaggedTensor:
         """Returns the object rows of each row's real candidates, int64 [batch, (candidates)]."""

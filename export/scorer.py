@@ -1,5 +1,6 @@
 """The serving graph: from raw ids and timestamps to scores."""
 
+import functools
 from typing import cast
 
 import tensorflow as tf
@@ -23,14 +24,30 @@ class Scorer:
     def __init__(self, model: Ranker, raw: RawInputs) -> None:
         self.model = model
         self._raw = raw
-        traced = tf.function(self._memory).get_concrete_function(history_specs(model.schema))
-        self.memory = Memory(
-            tf.nest.map_structure(tf.type_spec_from_value, traced.structured_outputs)
-        )
+        # What several signatures do is one function that they call: it is traced, stored and
+        # loaded once.
+        shared = functools.partial(tf.function, autograph=False)
+        specs = history_specs(model.schema)
+        self._history = shared(raw.history, input_signature=[specs])
+        self._memory = shared(self._encoded, input_signature=[specs])
+        traced = self._memory.get_concrete_function().structured_outputs
+        template = tf.nest.map_structure(tf.type_spec_from_value, traced)
+        self.memory = Memory(template)
+        rows, now = tf.RaggedTensorSpec([None, None], tf.int64, 1), specs["request_time"]
+        self._logits, self._weights = {}, {}
+        for target in model.schema.targets:
+            self._logits[target] = shared(
+                functools.partial(self._scored, target=target),
+                input_signature=[template, rows, now],
+            )
+            self._weights[target] = shared(
+                functools.partial(self._attended, target=target),
+                input_signature=[specs, rows, now],
+            )
 
     def encode(self, inputs: Inputs) -> Outputs:
         """Returns the memory of each row's user, to be kept and sent to `score_memory`."""
-        return self.memory.pack(self._memory(inputs))
+        return self.memory.pack(self._memory(self._of_history(inputs)))
 
     def score(self, inputs: Inputs, target: str) -> Outputs:
         """Scores one candidate a row.
@@ -43,9 +60,8 @@ class Scorer:
             `score` and `logit`, float32 [batch].
         """
         candidate = self._raw.candidate(inputs, target)
-        logit = self.model.score(self._memory(inputs), {target: candidate}, inputs["request_time"])[
-            target
-        ].flat_values
+        memory = self._memory(self._of_history(inputs))
+        logit = self._logits[target](memory, candidate, inputs["request_time"]).flat_values
         return {"score": tf.sigmoid(logit), "logit": logit}
 
     def score_candidates(self, inputs: Inputs, target: str) -> Outputs:
@@ -55,7 +71,7 @@ class Scorer:
             `score` and `logit`, float32 [batch, N]; beyond `num_candidates` a score of 0 and
             the lowest logit there is.
         """
-        return self._many(self._memory(inputs), inputs, target)
+        return self._many(self._memory(self._of_history(inputs)), inputs, target)
 
     def score_memory(self, inputs: Inputs, target: str) -> Outputs:
         """Scores many candidates a row against what `encode` returned.
@@ -82,13 +98,11 @@ class Scorer:
             means over the latent spaces, which sum to 1 over all groups. 0 for what was not
             read; all are where nothing was.
         """
-        history = self._raw.history(inputs)
-        candidate = self._raw.candidate(inputs, target)
-        model = cast(ATRank, self.model)
-        attention = model.attention(history, {target: candidate}, inputs["request_time"])[target]
-        weights = tf.reduce_mean(attention, axis=0)[:, 0]  # [batch, behaviours]
-        outputs, first = {}, tf.zeros_like(inputs["request_time"])
-        for group in model.schema.groups:
+        asked, now = self._of_history(inputs), inputs["request_time"]
+        history = self._history(asked)
+        weights = self._weights[target](asked, self._raw.candidate(inputs, target), now)
+        outputs, first = {}, tf.zeros_like(now)
+        for group in self.model.schema.groups:
             places = history[group.name]["place"]
             owners = places.value_rowids()
             behind = tf.ragged.range(places.row_lengths()).flat_values + tf.gather(first, owners)
@@ -100,11 +114,27 @@ class Scorer:
             first += places.row_lengths()
         return outputs
 
-    def _memory(self, inputs: Inputs) -> object:
-        return self.model.encode(self._raw.history(inputs), inputs["request_time"])
+    def _encoded(self, inputs: Inputs) -> object:
+        return self.model.encode(self._history(inputs), inputs["request_time"])
+
+    def _scored(
+        self, memory: object, candidates: tf.RaggedTensor, now: tf.Tensor, target: str
+    ) -> tf.RaggedTensor:
+        return self.model.score(memory, {target: candidates}, now)[target]
+
+    def _attended(
+        self, inputs: Inputs, candidate: tf.RaggedTensor, now: tf.Tensor, target: str
+    ) -> tf.Tensor:
+        """Weights [batch, behaviours], means over the latent spaces."""
+        model = cast(ATRank, self.model)
+        attention = model.attention(self._history(inputs), {target: candidate}, now)[target]
+        return tf.reduce_mean(attention, axis=0)[:, 0]
 
     def _many(self, memory: object, inputs: Inputs, target: str) -> Outputs:
         candidates = self._raw.candidates(inputs, target)
-        logits = self.model.score(memory, {target: candidates}, inputs["request_time"])[target]
+        logits = self._logits[target](memory, candidates, inputs["request_time"])
         logit = logits.to_tensor(tf.float32.min, shape=tf.shape(inputs["candidates"], tf.int64))
         return {"score": tf.sigmoid(logit), "logit": logit}
+
+    def _of_history(self, inputs: Inputs) -> Inputs:
+        return {name: inputs[name] for name in history_specs(self.model.schema)}

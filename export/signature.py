@@ -31,12 +31,12 @@ def id_dtype(group: Group) -> tf.DType:
 
 
 def signature_name(schema: Schema, target: str, verb: str = "score") -> str:
-    """Returns the name of a target's signature for one of `VERBS`.
+    """Returns the name of a target's signature for one of `VERBS`; of "encode" its own.
 
     The first target's are named like the verbs, but `serving_default` for "score"; those of
     any other have its name behind two underscores: "score_candidates__coupon".
     """
-    if target != schema.targets[0]:
+    if verb != "encode" and target != schema.targets[0]:
         return f"{verb}__{target}"
     return "serving_default" if verb == "score" else verb
 

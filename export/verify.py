@@ -22,12 +22,13 @@ from atrank_tf import cli
 from atrank_tf.errors import UserError
 
 if TYPE_CHECKING:
-    from atrank_tf.schema import Group, Schema
+    from atrank_tf.schema import Group
     from data_pipeline.dataset import TimelineData
 
 FLAGS = flags.FLAGS
 
 TOLERANCE = 1e-5
+_SCORING = ("score", "score_candidates", "score_examples", "score_memory")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,56 +36,86 @@ class Verification:
     """What `verify` found.
 
     Attributes:
-        requests: How many requests were replayed.
-        difference: Largest difference between a score of the export and of the model.
+        requests: How many requests were replayed, by every signature.
+        difference: Largest difference between a score, or a weight of an explanation, of the
+            export and of the model.
+        warmups: How many requests its warm-up file holds.
         variable_bytes: Size of the export's variables on disk.
         weight_bytes: Size of the model's weights in memory.
     """
 
     requests: int
     difference: float
+    warmups: int
     variable_bytes: int
     weight_bytes: int
 
+    def __str__(self) -> str:
+        """One line of all that was found."""
+        return (
+            f"{self.requests} requests replayed by every signature through the session loader, "
+            f"largest difference {self.difference:.1e}; {self.warmups} warm-up requests; variables "
+            f"{self.variable_bytes / 1e6:.1f} MB for weights of {self.weight_bytes / 1e6:.1f} MB"
+        )
 
-def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 256) -> Verification:
+
+def verify(
+    model_dir: str | Path,
+    saved_model: str | Path,
+    max_requests: int = 256,
+    data_dir: str | Path = "",
+) -> Verification:
     """Compares an exported model with the Keras model that it was made from.
 
     Args:
         model_dir: Run directory of the model.
         saved_model: Directory of the exported version.
         max_requests: How many held-out moments to replay for each target, at most.
+        data_dir: Prepared data; "" for that which the run was trained on.
 
     Returns:
         What was found.
 
     Raises:
         UserError: The session loader cannot run the export, its scores differ by more
-            than 1e-5, or it stores its weights more than once.
+            than 1e-5, a warm-up request fails, or it stores its weights more than once.
     """
     from atrank_tf.run_directory import RunDirectory
+    from export import warmup
+    from export.requests import by_verb
+    from export.signature import signature_name
 
     run = RunDirectory(model_dir)
-    data = run.data()
+    data = run.data(data_dir)
     model = run.load_best(data.manifest.fingerprint)
+    replays = _replay(model, data, run.settings()["max_history"], max_requests)
     requests: dict[str, np.ndarray] = {}
-    expected = {}
-    for target, (raw, scores) in _replay(
-        model, data, run.settings()["max_history"], max_requests
-    ).items():
-        expected[target] = scores
-        for signature, inputs in _all_ways(raw, data.schema, target).items():
-            requests |= {f"{target}/{signature}/{key}": v for key, v in inputs.items()}
+    for target, replay in replays.items():
+        for verb, inputs in by_verb(replay.inputs).items():
+            if verb in replay.expected or verb == "encode":
+                signature = signature_name(data.schema, target, verb)
+                requests |= {f"{target}/{signature}/{key}": v for key, v in inputs.items()}
+    warmup_file = Path(saved_model) / "assets.extra" / warmup.FILE_NAME
+    if not warmup_file.exists():
+        raise UserError(f"{warmup_file}: no such file; expected a version that was exported here")
+    warmups = warmup.read(warmup_file)
+    for number, (signature, inputs) in enumerate(warmups):
+        requests |= {f"{number}/{signature}/{key}": v for key, v in inputs.items()}
     found = _run_in_session(Path(saved_model), requests)
-    differences = []
+
+    differences = [0.0]
+    for target, replay in replays.items():
+        for verb, expected in replay.expected.items():
+            path = f"{target}/{signature_name(data.schema, target, verb)}"
+            values = _answer(found, path, verb, replay.inputs)
+            differences.append(np.abs(values - expected).max(initial=0.0))
     for path, values in found.items():
-        target, _, output = path.split("/")
-        if output in ("score", "outputs"):
-            differences.append(np.abs(values.reshape(-1) - expected[target]))
-    difference = np.concatenate(differences).max()  # NaN where a score is.
+        if path[0].isdigit() and not np.isfinite(values.astype(np.float64)).all():
+            raise UserError(f"{saved_model}: warm-up request {path}: an output is not finite")
     result = Verification(
-        requests=sum(map(len, expected.values())),
-        difference=float(difference),
+        requests=sum(len(replay.inputs["request_time"]) for replay in replays.values()),
+        difference=float(np.max(differences)),  # NaN where a score is.
+        warmups=len(warmups),
         variable_bytes=sum(p.stat().st_size for p in Path(saved_model).glob("variables/*.data*")),
         weight_bytes=sum(w.numpy().nbytes for w in model.weights),
     )
@@ -101,14 +132,29 @@ def verify(model_dir: str | Path, saved_model: str | Path, max_requests: int = 2
     return result
 
 
+@dataclasses.dataclass
+class _Replay:
+    """A target's held-out moments, as raw requests, and what the model says of them.
+
+    `expected` has, by verb, a number for each request; for "explain" one for each behaviour
+    of a request, group by group.
+    """
+
+    inputs: dict[str, np.ndarray]
+    expected: dict[str, np.ndarray]
+
+
 def _replay(
     model: Any, data: "TimelineData", max_history: int, max_requests: int
-) -> dict[str, tuple[dict[str, np.ndarray], np.ndarray]]:
-    """By target: raw requests made from held-out moments, and the model's scores for them."""
+) -> dict[str, _Replay]:
+    from atrank_tf.models import ATRank
+
     raw: dict[str, list[dict[str, np.ndarray]]] = {target: [] for target in data.schema.targets}
     scores: dict[str, list[np.ndarray]] = {target: [] for target in data.schema.targets}
+    weights: dict[str, list[np.ndarray]] = {target: [] for target in data.schema.targets}
     ids = {group.name: _raw_ids(data, group) for group in data.schema.groups}
     for inputs, _ in data.batches("test", num_negatives=1, max_history=max_history):
+        history, now = inputs["history"], inputs["now"]
         memory = None
         for target, candidates in inputs["candidates"].items():
             left = max_requests - sum(map(len, scores[target]))
@@ -116,69 +162,49 @@ def _replay(
             if not len(rows):
                 continue
             if memory is None:
-                memory = model.encode(inputs["history"], inputs["now"], inputs["user"])
+                memory = model.encode(history, now, inputs["user"])
             first = candidates[..., :1]
-            logits = model.score(memory, {target: first}, inputs["now"])[target].flat_values
+            logits = model.score(memory, {target: first}, now)[target].flat_values
             scores[target].append(1 / (1 + np.exp(-logits.numpy()[: len(rows)])))
+            if isinstance(model, ATRank):
+                attention = model.attention(history, {target: first}, now)[target]
+                of_row = np.mean(attention, axis=0)[:, 0]  # [batch, behaviours]
+                lengths = sum(h["object"].row_lengths().numpy() for h in history.values())
+                weights[target] += [of_row[row, : lengths[row]] for row in rows]
             request = {
-                "candidate": ids[target][first.flat_values.numpy()[: len(rows)]],
-                "request_time": inputs["now"].numpy()[rows],
+                "candidates": ids[target][first.flat_values.numpy()[: len(rows), np.newaxis]],
+                "num_candidates": np.ones(len(rows), np.int64),
+                "request_time": now.numpy()[rows],
             }
             for group in data.schema.groups:
-                history = inputs["history"][group.name]
-                request |= _raw_history(group, history, ids[group.name], rows)
+                request |= _raw_history(group, history[group.name], ids[group.name], rows)
             raw[target].append(request)
+    replays = {}
     for target, requests in raw.items():
         if not requests:
             raise UserError(f"{data.directory}: no test target of group {target!r} to replay")
-    return {target: (_stack(raw[target]), np.concatenate(scores[target])) for target in raw}
+        expected = dict.fromkeys(_SCORING, np.concatenate(scores[target]))
+        if weights[target]:
+            expected["explain"] = np.concatenate(weights[target])
+        replays[target] = _Replay(_stack(requests), expected)
+    return replays
 
 
-def _all_ways(
-    raw: dict[str, np.ndarray], schema: "Schema", target: str
-) -> dict[str, dict[str, np.ndarray]]:
-    """The point-wise request as each signature that scores takes it."""
-    from export.signature import signature_name
-
-    history = {name: value for name, value in raw.items() if name != "candidate"}
-    many = {
-        "candidates": raw["candidate"][:, np.newaxis],
-        "num_candidates": np.ones(len(raw["candidate"]), np.int64),
-    }
-    verbs = {
-        "score": raw,
-        "score_candidates": {**history, **many},
-        "score_examples": {"inputs": _examples(raw)},
-        "encode": history,
-        "score_memory": {**many, "request_time": raw["request_time"]},
-    }
-    return {
-        verb if verb == "encode" else signature_name(schema, target, verb): inputs
-        for verb, inputs in verbs.items()
-    }
-
-
-def _examples(raw: dict[str, np.ndarray]) -> np.ndarray:
-    """Each row of a point-wise request as a serialised `tf.Example`."""
-    import tensorflow as tf
-
-    def feature(values: np.ndarray) -> tf.train.Feature:
-        if values.dtype.kind == "i":
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-        texts = [str(value).encode() for value in values]
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
-
-    examples = []
-    for row in range(len(raw["candidate"])):
-        features = {}
-        for name, values in raw.items():
-            group = name.rpartition("_")[0]
-            length = raw[f"{group}_length"][row] if values.ndim == 2 else None
-            if not name.endswith("_length"):
-                features[name] = feature(np.atleast_1d(values[row])[:length])
-        proto = tf.train.Example(features=tf.train.Features(feature=features))
-        examples.append(proto.SerializeToString())
-    return np.array(examples, object)
+def _answer(
+    found: dict[str, np.ndarray], path: str, verb: str, inputs: dict[str, np.ndarray]
+) -> np.ndarray:
+    """What an export answered, as `_Replay.expected` has it."""
+    if verb != "explain":
+        output = "outputs" if verb == "score_examples" else "score"
+        return found[f"{path}/{output}"].reshape(-1)
+    groups = [name.removesuffix("_length") for name in inputs if name.endswith("_length")]
+    return np.concatenate(
+        [
+            found[f"{path}/{group}_weights"][row, : inputs[f"{group}_length"][row]]
+            for row in range(len(inputs["request_time"]))
+            for group in groups
+        ]
+    )
 
 
 def _raw_history(
@@ -240,12 +266,8 @@ def _run_in_session(saved_model: Path, requests: dict[str, np.ndarray]) -> dict[
 
 
 def _main() -> None:
-    result = verify(FLAGS.model_dir, FLAGS.saved_model)
-    print(
-        f"verified {FLAGS.saved_model}: {result.requests} requests replayed through the session "
-        f"loader, largest difference {result.difference:.1e}, variables "
-        f"{result.variable_bytes / 1e6:.1f} MB for weights of {result.weight_bytes / 1e6:.1f} MB"
-    )
+    found = verify(FLAGS.model_dir, FLAGS.saved_model, data_dir=FLAGS.data_dir)
+    print(f"verified {FLAGS.saved_model}: {found}")
     print(f"next: python -m export.score --saved_model={FLAGS.saved_model} --requests=FILE.jsonl")
 
 
@@ -253,6 +275,7 @@ def main() -> None:
     """Console script."""
     flags.DEFINE_string("model_dir", None, "Run directory of the model.", required=True)
     flags.DEFINE_string("saved_model", None, "Directory of the exported version.", required=True)
+    flags.DEFINE_string("data_dir", "", "Prepared data; that of the training by default.")
     cli.run(_main)
 
 

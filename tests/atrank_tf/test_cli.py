@@ -18,10 +18,14 @@ MODULES = [
     "atrank_tf.attention",
     "export.export_model",
     "export.score",
+    "export.serve",
+    "export.smoke",
     "export.verify",
     "benchmarks.input_pipeline",
     "benchmarks.movielens",
     "benchmarks.profile_step",
+    "benchmarks.serving_latency",
+    "benchmarks.serving_soak",
     "benchmarks.synthetic",
 ]
 

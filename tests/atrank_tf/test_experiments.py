@@ -195,6 +195,27 @@ def test_a_directory_holds_one_suite(
         UserError, match=r"holds a suite with seconds=0\.3, not 5\.0; choose another"
     ):
         experiments.run("small", str(data_dir), str(tmp_path), longer)
+    with pytest.raises(UserError, match=r"holds a suite with targets=\[\], not \['query'\]"):
+        experiments.run("small", str(data_dir), str(tmp_path), BUDGET, ["query"])
+
+
+def test_a_suite_of_some_targets(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Settings] = []
+
+    def diverge(data_dir: str, model_dir: str, settings: Settings) -> None:
+        asked.append(settings)
+        raise training.DivergedError("the loss is not finite")
+
+    monkeypatch.setattr(experiments, "train", diverge)
+    with pytest.raises(UserError, match="every entry diverged"):
+        experiments.run("multi", str(data_dir), str(tmp_path / "1"), BUDGET, ["query"])
+    assert len(asked) == 6
+    assert all(settings.targets == ["query"] for settings in asked)
+    with pytest.raises(UserError, match="other"):
+        experiments.run("multi", str(data_dir), str(tmp_path / "2"), BUDGET, ["other"])
+    assert not (tmp_path / "2").exists()
 
 
 def test_report(results: tuple[experiments.Results, Path], data: TimelineData) -> None:

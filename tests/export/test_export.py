@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -14,101 +15,38 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrank_tf import ATRank, LastObject, Schema, UserError
+from atrank_tf import LastObject, Schema, UserError
 from atrank_tf.run_directory import RunDirectory
 from atrank_tf.settings import MODELS
 from data_pipeline.dataset import TimelineData
-from export import session
+from export import session, versions
+from export import verify as verify_module
 from export.export_model import export_model
 from export.raw_inputs import RawInputs
-from export.score import build_inputs, score_file
+from export.score import score_file
 from export.scorer import Scorer
 from export.verify import verify
 from tests.atrank_tf.batches import make_batch
 from tests.conftest import DAY, START
+from tests.export.conftest import (
+    HISTORY,
+    NOW,
+    REQUEST,
+    Exported,
+    Inputs,
+    example,
+    inputs_of,
+    many_inputs,
+)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-Inputs = dict[str, np.ndarray]
-
-NOW = START + 400 * DAY
-HISTORY = {
-    "item": [
-        {"object": 101, "action": "buy", "time": START + 5},
-        {"object": 102, "action": "view", "time": START + 90 * DAY},
-        {"object": 105, "action": "view", "time": START + 90 * DAY},
-    ],
-    "query": [{"object": 3, "time": START + 399 * DAY}],
-}
-REQUEST = {"time": NOW, "history": HISTORY, "candidates": [101, 110, 133]}
 
 
-def make_run(data: TimelineData, path: Path) -> RunDirectory:
-    """A run whose weights are far from zero, so that every input matters."""
-    settings = {
-        "model": "atrank",
-        "model_settings": {},
-        "max_history": 3,
-        "data_dir": str(data.directory),
-        "groups": [],
-        "loss": "pointwise",
-        "targets": [],
-        "seed": 1,
-    }
-    run = RunDirectory(path)
-    run.begin(settings, data.manifest.fingerprint, data.directory / "objects")
-    model = ATRank(
-        data.schema, data.catalog, width=16, num_spaces=4, embedding_width=8, feature_width=4
-    )
-    random = np.random.default_rng(3)
-    for weight in model.trainable_weights:
-        weight.assign(random.normal(0, 0.5, weight.shape))
-    run.save(model, {"epoch": 1, "batch": 0, "seconds": 1.0, "targets_seen": 9}, is_best=True)
-    return run
-
-
-@pytest.fixture(scope="module")
-def run(data: TimelineData, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(data, tmp_path_factory.mktemp("run")).path
-
-
-@pytest.fixture(scope="module")
-def saved_model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_model(run, tmp_path_factory.mktemp("serving") / "atrank")
-
-
-@pytest.fixture(scope="module")
-def ask(saved_model: Path) -> Any:
-    """Runs a signature in one session of the session loader."""
-    graph = tf.Graph()
-    sess = tf.compat.v1.Session(graph=graph)
-    with graph.as_default():
-        loaded = tf.compat.v1.saved_model.load(sess, ["serve"], str(saved_model))
-
-    def run_session(name: str, inputs: Inputs) -> dict[str, np.ndarray]:
-        signature = loaded.signature_def[name]
-        feed = {signature.inputs[key].name: value for key, value in inputs.items()}
-        return sess.run({key: info.name for key, info in signature.outputs.items()}, feed)
-
-    yield run_session
-    sess.close()
-
-
-@pytest.fixture(scope="module")
-def score(ask: Any) -> Any:
-    """Logits of the default signature."""
-    return lambda inputs: ask("serving_default", inputs)["logit"]
-
-
-def inputs_of(request: dict[str, Any], schema: Schema) -> Inputs:
-    return build_inputs(request, schema)[1]
-
-
-def test_verification_replays_held_out_users_in_a_process_without_the_package(
-    run: Path, saved_model: Path
-) -> None:
-    found = verify(run, saved_model)
+def test_verification_replays_held_out_users(exported: Exported) -> None:
+    _, found, _ = exported
     assert found.requests > 20
     assert found.difference <= 1e-5
+    assert found.warmups == 2 * 2 * 6  # Targets, histories, signatures with `encode`.
     assert found.variable_bytes <= 1.1 * found.weight_bytes + 65_536
 
 
@@ -180,14 +118,6 @@ def test_the_signatures_are_documented_and_batchable(saved_model: Path, data: Ti
                 assert spec.shape[0] is None
 
 
-def many_inputs(request: dict[str, Any], schema: Schema) -> Inputs:
-    """The inputs of `score_candidates`, in place of the point-wise ones."""
-    rows = inputs_of(request, schema)
-    ids = rows.pop("candidate")
-    one = {name: value[:1] for name, value in rows.items()}
-    return {**one, "candidates": ids[np.newaxis], "num_candidates": np.array([len(ids)])}
-
-
 def test_many_candidates_are_scored_like_one_a_row(
     data: TimelineData, ask: Any, score: Any
 ) -> None:
@@ -215,17 +145,6 @@ def test_many_candidates_are_scored_like_one_a_row(
     assert found["score"][0, 2] == 0
     assert found["logit"][0, 2] == np.finfo(np.float32).min
     np.testing.assert_allclose(found["logit"][1], score(inputs_of(other, data.schema)), atol=1e-5)
-
-
-def example(**features: list[Any]) -> bytes:
-    def feature(values: list[Any]) -> tf.train.Feature:
-        if all(isinstance(value, int) for value in values):
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-        texts = [value.encode() for value in values]
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
-
-    named = {name: feature(values) for name, values in features.items()}
-    return tf.train.Example(features=tf.train.Features(feature=named)).SerializeToString()
 
 
 def test_examples_are_scored_like_rows(data: TimelineData, ask: Any, score: Any) -> None:
@@ -336,15 +255,15 @@ def test_every_model_is_asked_by_the_same_code(
     raw = RawInputs(data.schema, run / "objects", tmp_path, max_history=3)
     scorer = Scorer(MODELS[name](data.schema, data.catalog), raw)
     rows = {k: tf.constant(v) for k, v in inputs_of(REQUEST, data.schema).items()}
-    many = {k: tf.constant(v) for k, v in many_inputs(REQUEST, data.schema).items()}
+    several = {k: tf.constant(v) for k, v in many_inputs(REQUEST, data.schema).items()}
     expected = scorer.score(rows, "item")["logit"]
-    found = scorer.score_candidates(many, "item")["logit"]
+    found = scorer.score_candidates(several, "item")["logit"]
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
-    memory = scorer.encode(many)
+    memory = scorer.encode(several)
     assert set(memory) == set(scorer.memory.specs)
     for key, spec in scorer.memory.specs.items():
         assert spec.is_compatible_with(memory[key]), key
-    again = scorer.score_memory({**many, **memory}, "item")["logit"]
+    again = scorer.score_memory({**several, **memory}, "item")["logit"]
     np.testing.assert_allclose(again, found, atol=1e-6)
 
 
@@ -398,15 +317,15 @@ def test_any_row_gets_an_answer_that_its_neighbours_do_not_change(
         columns = {name: [row[name] for row in chosen] for name in chosen[0]}
         actions = np.array(columns.pop("item_actions"), object)
         inputs = {"item_actions": actions, **{n: np.array(c) for n, c in columns.items()}}
-        many = {name: inputs.pop(name) for name in ("candidates", "num_candidates")}
+        asked = {name: inputs.pop(name) for name in ("candidates", "num_candidates")}
         one = inputs.pop("candidate")
         now = {"request_time": inputs["request_time"]}
         memory = ask("encode", inputs)
         found = {
             "serving_default": ask("serving_default", {**inputs, "candidate": one}),
             "explain": ask("explain", {**inputs, "candidate": one}),
-            "score_candidates": ask("score_candidates", {**inputs, **many}),
-            "score_memory": ask("score_memory", {**memory, **many, **now}),
+            "score_candidates": ask("score_candidates", {**inputs, **asked}),
+            "score_memory": ask("score_memory", {**memory, **asked, **now}),
         }
         return {f"{n} {key}": v for n, out in found.items() for key, v in out.items()}
 
@@ -423,25 +342,27 @@ def test_no_rows_at_all(data: TimelineData, score: Any) -> None:
     assert score({name: value[:0] for name, value in base.items()}).shape == (0,)
 
 
-def test_versions_count_up_and_appear_whole(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "atrank/7").mkdir(parents=True)
-    (tmp_path / "atrank/notes").mkdir()
-    assert export_model(run, tmp_path / "atrank") == tmp_path / "atrank/8"
-    assert {p.name for p in (tmp_path / "atrank").iterdir()} == {"7", "8", "notes"}
-    names = {p.name for p in (tmp_path / "atrank/8/assets").iterdir()}
-    assert names == {"item_objects.txt", "query_objects.txt"}
+def write_nothing(archive: keras.export.ExportArchive, path: str, **_: Any) -> None:
+    """In place of `write_out`, which takes its time."""
+    Path(path).mkdir()
 
 
-def test_a_failed_export_leaves_nothing(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise OSError("disk full")
+def test_versions_count_up_and_appear_whole(tmp_path: Path) -> None:
+    for name in ("7", "notes", ".partial-1/saved_model/variables"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".partial-1/saved_model/variables/data").write_text("1")
+    assert versions.publish(tmp_path / ".partial-1/saved_model", tmp_path) == tmp_path / "8"
+    assert (tmp_path / "8/variables/data").read_text() == "1"
+    assert versions.numbers(tmp_path) == [7, 8]
+    assert versions.numbers(tmp_path / "nothing") == []
 
-    monkeypatch.setattr(Schema, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        export_model(run, tmp_path / "atrank")
-    assert list((tmp_path / "atrank").iterdir()) == []
+
+def test_old_versions_are_pruned(tmp_path: Path) -> None:
+    for name in ("1", "2", "10", "notes"):
+        (tmp_path / name / "variables").mkdir(parents=True)
+    assert versions.prune(tmp_path, keep=5) == []
+    assert versions.prune(tmp_path, keep=1) == [1, 2]
+    assert {p.name for p in tmp_path.iterdir()} == {"10", "notes"}
 
 
 def test_models_without_a_history_cannot_be_exported(data: TimelineData, tmp_path: Path) -> None:
@@ -458,30 +379,53 @@ def test_models_without_a_history_cannot_be_exported(data: TimelineData, tmp_pat
 
 
 @pytest.mark.parametrize("value", [0.5, np.nan])
-def test_verification_fails_on_other_scores(
-    run: Path, saved_model: Path, monkeypatch: pytest.MonkeyPatch, value: float
+@pytest.mark.parametrize(
+    "answer", ["item/serving_default/score", "query/explain__query/item_weights"]
+)
+def test_verification_fails_on_other_answers(
+    run: Path, saved_model: Path, answers: Inputs, answer: str, value: float
 ) -> None:
-    from export import verify as module
-
-    def other(path: Path, requests: Inputs) -> dict[str, np.ndarray]:
-        pointwise = {name: v for name, v in requests.items() if name.endswith("/candidate")}
-        return {
-            name.replace("/candidate", "/score"): np.full(len(v), value)
-            for name, v in pointwise.items()
-        }
-
-    monkeypatch.setattr(module, "_run_in_session", other)
+    answers[answer].flat[0] = value
     with pytest.raises(UserError, match="scores differ from the model's by up to"):
         verify(run, saved_model)
 
 
-def test_verification_fails_on_what_the_session_loader_cannot_run(
-    run: Path, tmp_path: Path
+def test_verification_fails_on_a_warm_up_that_does(
+    run: Path, saved_model: Path, answers: Inputs
 ) -> None:
-    with pytest.raises(UserError, match="the session loader cannot run it"):
+    (name, *_) = (
+        n for n in answers if n[0].isdigit() and "/encode/memory" in n and answers[n].ndim > 1
+    )
+    answers[name].flat[0] = np.nan
+    with pytest.raises(UserError, match=f"warm-up request {name}: an output is not finite"):
+        verify(run, saved_model)
+
+
+def test_an_export_that_fails_verification_is_no_version(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise UserError("scores differ")
+
+    monkeypatch.setattr(keras.export.ExportArchive, "write_out", write_nothing)
+    monkeypatch.setattr(verify_module, "verify", fail)
+    with pytest.raises(UserError, match="scores differ"):
+        export_model(run, tmp_path / "atrank")
+    assert list((tmp_path / "atrank").iterdir()) == []
+
+
+def test_verification_fails_on_what_the_session_loader_cannot_run(
+    run: Path, saved_model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"tf_serving_warmup_requests: no such file; expected a"):
         verify(run, tmp_path)
+    shutil.copytree(saved_model, tmp_path / "1")
+    (tmp_path / "1/saved_model.pb").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="the session loader cannot run it"):
+        verify(run, tmp_path / "1")
 
 
+@pytest.mark.usefixtures("answers")
 def test_verification_fails_on_weights_stored_twice(
     run: Path, saved_model: Path, tmp_path: Path
 ) -> None:
@@ -519,58 +463,24 @@ def test_score_answers_line_by_line(
     assert len(answers[2]["scores"]) == 1
 
 
-def event(**changes: Any) -> dict[str, Any]:
-    return {**REQUEST, "history": {"item": [{"object": 1, "action": "buy", "time": 1, **changes}]}}
-
-
-@pytest.mark.parametrize(
-    ("request_", "expected"),
-    [
-        ("{", "row 1: Expecting property name"),
-        ("[1]", "row 1: request: [1]: expected a JSON object"),
-        ("[" * 100_000, "row 1: "),
-        ({"candidates": [1]}, "request: 'time' is missing"),
-        ({"time": 5}, "request: 'candidates' is missing"),
-        ({**REQUEST, "user": 5}, "request: key 'user': expected one of candidates, history"),
-        ({**REQUEST, "time": "now"}, "time: time 'now': expected a number of 0 or more"),
-        ({**REQUEST, "time": -1}, "time: time -1: expected"),
-        ({**REQUEST, "time": float("nan")}, "time: time nan: expected"),
-        ({**REQUEST, "time": 2**63}, "time: time 9223372036854775808: expected"),
-        ({**REQUEST, "target": "user"}, "target 'user': expected one of item, query"),
-        ({**REQUEST, "candidates": 5}, "candidates: 5: expected a list of object ids"),
-        ({**REQUEST, "candidates": ["a"]}, "candidates: object 'a': expected an integer"),
-        ({**REQUEST, "candidates": [True]}, "candidates: object True: expected an integer"),
-        ({**REQUEST, "candidates": [2**70]}, "candidates: object id beyond 64 bits"),
-        ({**REQUEST, "history": []}, "history: []: expected an object, group by group"),
-        ({**REQUEST, "history": {"x": []}}, "history: group 'x': expected one of item, query"),
-        ({**REQUEST, "history": {"item": 1}}, "history: item: 1: expected a list of behaviours"),
-        ({**REQUEST, "history": {"item": [{}]}}, "history: item: 'object' is missing"),
-        (event(price=3), "history: item: key 'price': expected one of action, object, time"),
-        (event(action=None), "history: item: None: expected the action as a string"),
-        (event(action="\ud800"), "row 1: "),
-        (event(time=None), "history: item: time None: expected a number"),
-    ],
-)
-def test_malformed_requests_are_told(
-    saved_model: Path, tmp_path: Path, request_: Any, expected: str
-) -> None:
-    line = request_ if isinstance(request_, str) else json.dumps(request_)
-    (tmp_path / "r.jsonl").write_text(line + "\n")
-    with pytest.raises(UserError) as caught:
-        list(score_file(saved_model, tmp_path / "r.jsonl"))
-    assert expected in str(caught.value)
-    assert "row 1" in str(caught.value)
-
-
 def test_command_lines(run: Path, tmp_path: Path, command: Command) -> None:
-    done = command("export.export_model", f"--model_dir={run}", "--export_base=serving/atrank")
+    (tmp_path / "serving/atrank/3").mkdir(parents=True)
+    (tmp_path / "serving/batching.config").write_text("mine")
+    done = command(
+        "export.export_model", f"--model_dir={run}", "--export_base=serving/atrank", "--keep=1"
+    )
     assert done.returncode == 0, done.stderr
-    assert "wrote serving/atrank/1" in done.stdout
+    assert "wrote serving/atrank/4" in done.stdout
+    assert "requests replayed by every signature through the session loader" in done.stdout
+    assert "removed serving/atrank/3" in done.stdout
+    assert "docker run --rm -p 8500:8500" in done.stdout
     assert done.stderr == ""
-    version = "--saved_model=serving/atrank/1"
-    done = command("export.verify", f"--model_dir={run}", version)
-    assert done.returncode == 0, done.stderr
-    assert "requests replayed through the session loader" in done.stdout
+    assert 'base_path: "/models/atrank"' in (tmp_path / "serving/models.config").read_text()
+    assert (tmp_path / "serving/batching.config").read_text() == "mine"
+    files = {str(p.relative_to(tmp_path)) for p in (tmp_path / "serving/atrank/4").rglob("*")}
+    for name in ("assets/item_objects.txt", "assets.extra/schema.json"):
+        assert f"serving/atrank/4/{name}" in files
+    version = "--saved_model=serving/atrank/4"
     (tmp_path / "r.jsonl").write_text(json.dumps(REQUEST) + "\n" + json.dumps({"time": 1}) + "\n")
     done = command("export.score", version, "--requests=r.jsonl")
     assert done.returncode == 1

@@ -1,0 +1,273 @@
+"""A client of served models: TensorFlow Serving's, or those of `export.serve`."""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import grpc
+import numpy as np
+import requests
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+from urllib3.util import Retry
+
+from atrank_tf.schema import Schema
+from export.requests import Inputs, Request, by_verb, many, of_target
+from export.signature import signature_name
+from export.status import ServingError, code_of_http
+
+_MAX_BYTES = 64 << 20
+
+
+class Client:
+    """Asks a served model for scores.
+
+    ```python
+    with Client(Schema.load("serving/atrank/1/assets.extra"), "localhost:8500") as client:
+        history = {"product": [{"object": 1095275, "action": "purchase", "time": 1512000000}]}
+        (scores,) = client.score([Request(1512950400, [1041453, 820165], history)])
+    ```
+
+    Args:
+        schema: The schema, which lies beside the model in `assets.extra`.
+        address: "HOST:PORT" of the server's gRPC or REST port.
+        protocol: Which of the two it is.
+        model: The model's name.
+        version: The version to ask; None for whichever is newest.
+        timeout: Seconds that a call may take, all of its tries together over gRPC, each of
+            them over REST.
+        retries: How often a call is tried again that the server is UNAVAILABLE for.
+        max_rows: Requests in one call.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        address: str,
+        *,
+        protocol: Literal["grpc", "rest"] = "grpc",
+        model: str = "atrank",
+        version: int | None = None,
+        timeout: float = 5.0,
+        retries: int = 3,
+        max_rows: int = 64,
+    ) -> None:
+        self.schema = schema
+        self._max_rows = max_rows
+        transport: type[_Transport] = _Rest if protocol == "rest" else _Grpc
+        self._transport = transport(address, model, version, timeout, retries)
+
+    def score(self, requests: Sequence[Request]) -> list[np.ndarray]:
+        """Scores candidates: a history is sent, and encoded, once for all of its candidates.
+
+        Args:
+            requests: Any number, of any targets and sizes; they are padded and sent together.
+
+        Returns:
+            For each request its candidates' scores, float32 [candidates].
+
+        Raises:
+            UserError: A request is malformed.
+            ServingError: The server did not answer.
+        """
+        scores: list[np.ndarray] = [np.zeros(0, np.float32)] * len(requests)
+        for target, places in of_target(requests, self.schema).items():
+            name = signature_name(self.schema, target, "score_candidates")
+            for chunk in _chunks(places, self._max_rows):
+                inputs = many([requests[place] for place in chunk], self.schema)
+                found = self.predict(name, inputs)["score"]
+                for place, row, count in zip(chunk, found, inputs["num_candidates"], strict=True):
+                    scores[place] = row[:count]
+        return scores
+
+    def explain(self, request: Request) -> list[dict[str, np.ndarray]]:
+        """Tells how much each candidate attends to each behaviour of the history.
+
+        Returns:
+            For each candidate, by group, weights [behaviours] in the order of the request's
+            history. They sum to 1 over all groups, or are all 0 where nothing was read.
+
+        Raises:
+            UserError: The request is malformed.
+            ServingError: The server did not answer, or the model cannot explain.
+        """
+        (target,) = of_target([request], self.schema)
+        inputs = by_verb(many([request], self.schema))["explain"]
+        name = signature_name(self.schema, target, "explain")
+        found = self.predict(name, inputs)
+        lengths = {g.name: inputs[f"{g.name}_length"] for g in self.schema.groups}
+        return [
+            {name: found[f"{name}_weights"][row, : n[row]] for name, n in lengths.items()}
+            for row in range(len(inputs["candidate"]))
+        ]
+
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
+        """Asks any signature.
+
+        Args:
+            signature: Its name.
+            inputs: Its inputs by name.
+
+        Returns:
+            Its outputs by name.
+
+        Raises:
+            ServingError: The server did not answer.
+        """
+        return self._transport.predict(signature, inputs)
+
+    def versions(self) -> dict[int, str]:
+        """Returns the state of each version that the server knows: "AVAILABLE" or another."""
+        return self._transport.versions()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._transport.close()
+
+    def __enter__(self) -> "Client":
+        """The client itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the connection."""
+        self.close()
+
+
+class _Transport(Protocol):
+    def __init__(
+        self, address: str, model: str, version: int | None, timeout: float, retries: int
+    ) -> None: ...
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs: ...
+    def versions(self) -> dict[int, str]: ...
+    def close(self) -> None: ...
+
+
+class _Grpc:
+    def __init__(
+        self, address: str, model: str, version: int | None, timeout: float, retries: int
+    ) -> None:
+        policy = {
+            "maxAttempts": max(2, min(5, retries + 1)),  # The protocol allows 2 to 5.
+            "initialBackoff": "0.1s",
+            "maxBackoff": "2s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
+        options = [
+            ("grpc.enable_retries", int(retries > 0)),
+            (
+                "grpc.service_config",
+                json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": policy}]}),
+            ),
+            ("grpc.max_receive_message_length", _MAX_BYTES),
+        ]
+        self._channel = grpc.insecure_channel(address, options)
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._model = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._spec = model_pb2.ModelSpec(name=model)
+        if version is not None:
+            self._spec.version.value = version
+        self._timeout = timeout
+
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
+        request = predict_pb2.PredictRequest(model_spec=self._spec)
+        request.model_spec.signature_name = signature
+        for name, values in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+        response = self._call(self._prediction.Predict, request)
+        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+
+    def versions(self) -> dict[int, str]:
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec)
+        response = self._call(self._model.GetModelStatus, request)
+        state = get_model_status_pb2.ModelVersionStatus.State
+        return {s.version: state.Name(s.state) for s in response.model_version_status}
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _call(self, method: Any, request: Any) -> Any:
+        try:
+            # A server that starts up is waited for, as far as the deadline goes.
+            return method(request, timeout=self._timeout, wait_for_ready=True)
+        except grpc.RpcError as error:
+            raise ServingError(error.code(), error.details()) from None
+
+
+class _Rest:
+    def __init__(
+        self, address: str, model: str, version: int | None, timeout: float, retries: int
+    ) -> None:
+        which = f"/versions/{version}" if version is not None else ""
+        self._url = f"http://{address}/v1/models/{model}{which}"
+        self._timeout = timeout
+        self._session = requests.Session()
+        again = Retry(
+            retries,
+            backoff_factor=0.1,
+            status_forcelist=[503],
+            allowed_methods=None,  # Scoring changes nothing: POST may be repeated.
+            raise_on_status=False,
+        )
+        self._session.mount("http://", requests.adapters.HTTPAdapter(max_retries=again))
+
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
+        columns = {name: _plain(values) for name, values in inputs.items()}
+        body = {"signature_name": signature, "inputs": columns}
+        outputs = self._call("POST", ":predict", json=body)["outputs"]
+        if not isinstance(outputs, dict):  # Of one output its value alone is told.
+            raise ServingError(grpc.StatusCode.INTERNAL, "an output without a name")
+        return {name: _array(values) for name, values in outputs.items()}
+
+    def versions(self) -> dict[int, str]:
+        found = self._call("GET", "")["model_version_status"]
+        return {int(status["version"]): status["state"] for status in found}
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _call(self, method: str, path: str, **body: Any) -> Any:
+        try:
+            response = self._session.request(
+                method, self._url + path, timeout=self._timeout, **body
+            )
+        except requests.Timeout as error:
+            raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, str(error)) from None
+        except requests.RequestException as error:
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, str(error)) from None
+        try:
+            answer = response.json()
+        except requests.JSONDecodeError:
+            answer = {"error": f"{response.status_code}: {response.text[:200]}"}
+        if response.status_code != 200:
+            raise ServingError(code_of_http(response.status_code), answer.get("error", ""))
+        return answer
+
+
+def _plain(values: np.ndarray) -> Any:
+    """Nested lists, with bytes as the protocol has them."""
+    if values.dtype != object:
+        return values.tolist()
+    flat = np.empty(values.size, object)
+    flat[:] = [
+        {"b64": base64.b64encode(v).decode()} if isinstance(v, bytes) else v
+        for v in values.reshape(-1)
+    ]
+    return flat.reshape(values.shape).tolist()
+
+
+def _array(values: Any) -> np.ndarray:
+    array = np.array(values)
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _chunks(places: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for first in range(0, len(places), size):
+        yield places[first : first + size]

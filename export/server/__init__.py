@@ -1,0 +1,1 @@
+"""The endpoint of `export.serve`: what answers, by gRPC and by REST."""

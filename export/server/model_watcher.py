@@ -1,0 +1,117 @@
+"""The newest version of a model, kept loaded while others appear and go."""
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+
+from export import versions
+from export.server.servable import Servable
+from export.status import ServingError
+
+
+class ModelWatcher:
+    """Serves the highest version in a directory, as TensorFlow Serving does by default.
+
+    A new one is loaded and warmed up beside the old, which answers meanwhile; then all new
+    requests go to the new one, and the old one is unloaded when its last request is answered.
+    One that cannot be loaded is told of and left alone; the old one stays.
+
+    Args:
+        name: The model's name.
+        base: Directory of its versions.
+    """
+
+    def __init__(self, name: str, base: Path) -> None:
+        self.name = name
+        self.base = base
+        self._lock = threading.Lock()
+        self._current: Servable | None = None
+        self._users: dict[int, int] = {}  # By version, requests that it is answering.
+        self._retired: dict[int, Servable] = {}
+        self._failed: dict[int, str] = {}
+
+    def refresh(self) -> bool:
+        """Looks for another highest version, and loads it; takes as long as that takes.
+
+        Returns:
+            Whether another version is served now.
+        """
+        found = versions.numbers(self.base)
+        self._failed = {n: why for n, why in self._failed.items() if n in found}
+        if not found or found[-1] in self._failed or found[-1] == self.version:
+            return False
+        try:
+            servable = Servable(self.base / str(found[-1]))
+        except Exception as error:
+            self._failed[found[-1]] = (str(error).splitlines() or [type(error).__name__])[0]
+            print(
+                f"version {found[-1]} cannot be loaded: {self._failed[found[-1]]}",
+                file=sys.stderr,
+                flush=True,
+            )
+            return False
+        with self._lock:
+            old, self._current = self._current, servable
+            if old is not None:
+                self._retired[old.version] = old
+        self._unload()
+        return True
+
+    @property
+    def version(self) -> int | None:
+        """The version that is served, if any."""
+        return self._current.version if self._current else None
+
+    @contextlib.contextmanager
+    def use(self, name: str, version: int | None = None) -> Iterator[Servable]:
+        """Holds a version while a request is answered.
+
+        Args:
+            name: The model that was asked for.
+            version: The version that was; None for the newest.
+
+        Raises:
+            ServingError: NOT_FOUND.
+        """
+        with self._lock:
+            servable = self._current
+            if servable is None or name != self.name or version not in (None, servable.version):
+                asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+                raise ServingError(
+                    grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {asked}"
+                )
+            self._users[servable.version] = self._users.get(servable.version, 0) + 1
+        try:
+            yield servable
+        finally:
+            with self._lock:
+                self._users[servable.version] -= 1
+            self._unload()
+
+    def states(self) -> dict[int, tuple[str, str]]:
+        """Returns by version its state, as `ModelVersionStatus.State` names it, and its error."""
+        with self._lock:
+            states = {number: ("END", why) for number, why in self._failed.items()}
+            states |= dict.fromkeys(self._retired, ("UNLOADING", ""))
+            if self._current:
+                states[self._current.version] = ("AVAILABLE", "")
+        return states
+
+    def close(self) -> None:
+        """Unloads all versions."""
+        with self._lock:
+            servables = [*self._retired.values(), *([self._current] if self._current else [])]
+            self._retired, self._current = {}, None
+        for servable in servables:
+            servable.close()
+
+    def _unload(self) -> None:
+        with self._lock:
+            idle = [number for number in self._retired if not self._users.get(number)]
+            servables = [self._retired.pop(number) for number in idle]
+        for servable in servables:
+            servable.close()

@@ -1,0 +1,112 @@
+"""The REST side of the endpoint: TensorFlow Serving's paths, JSON and status codes."""
+
+import json
+import re
+from typing import Any
+
+import prometheus_client
+from aiohttp import web
+from google.protobuf import json_format
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from export.server import rest_json
+from export.server.backend import Backend
+from export.server.grpc_service import model_metadata, model_status
+from export.server.servable import Servable
+from export.status import ServingError, http_status, invalid
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+))?"
+_ASKED = re.compile(_MODEL + r":(?P<method>predict|regress)", re.IGNORECASE)
+_TOLD = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
+
+
+def application(backend: Backend, max_bytes: int) -> web.Application:
+    """Returns the application.
+
+    Args:
+        backend: Answers.
+        max_bytes: Largest request.
+    """
+    app = web.Application(client_max_size=max_bytes)
+    app.add_routes(
+        [
+            web.get(METRICS_PATH, lambda _: _metrics(backend)),
+            web.route("*", "/{path:.*}", _Rest(backend)),
+        ]
+    )
+    return app
+
+
+class _Rest:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        try:
+            text, status = await self._answer(request), 200
+        except ServingError as error:
+            text, status = json.dumps({"error": error.message}), http_status(error.code)
+        except web.HTTPRequestEntityTooLarge as error:
+            text, status = json.dumps({"error": error.text}), error.status
+        return web.Response(text=text, status=status, content_type="application/json")
+
+    async def _answer(self, request: web.Request) -> str:
+        asked, told = _ASKED.fullmatch(request.path), _TOLD.fullmatch(request.path)
+        if request.method == "POST" and asked:
+            body = await request.read()
+            job = {"predict": _predict, "regress": _regress}[asked["method"].lower()]
+            method, spec = asked["method"].capitalize(), _spec(asked)
+            return await self._backend.run("REST", method, *spec, lambda s: job(s, body))
+        if request.method == "GET" and told:
+            name, version = _spec(told)
+            if not told["metadata"]:
+                return _json(model_status(self._backend, name, version))
+            method = "GetModelMetadata"
+            return await self._backend.run(
+                "REST", method, name, version, lambda s: _metadata(s, name)
+            )
+        raise invalid(f"Malformed request: {request.method} {request.path}")
+
+
+def _spec(match: re.Match[str]) -> tuple[str, int | None]:
+    version = int(match["version"]) if match["version"] else None
+    if version is not None and version >= 2**63:
+        raise invalid(f"Failed to convert version: {version} to numeric.")
+    return match["name"], version
+
+
+def _predict(servable: Servable, body: bytes) -> str:
+    request = rest_json.parse(body)
+    name = request.get("signature_name", "")
+    inputs, by_row = rest_json.tensors(request, servable.signature(name))
+    return json.dumps(rest_json.answer(servable.run(name, inputs), by_row))
+
+
+def _regress(servable: Servable, body: bytes) -> str:
+    request = rest_json.parse(body)
+    name = request.get("signature_name", "")
+    return json.dumps(rest_json.results(servable.regress(name, rest_json.examples(request))))
+
+
+def _metadata(servable: Servable, name: str) -> str:
+    response = model_metadata(servable, name)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    told = {
+        "model_spec": json.loads(_json(response.model_spec)),
+        "metadata": {"signature_def": json.loads(_json(signatures))},
+    }
+    return json.dumps(told, indent=1)
+
+
+async def _metrics(backend: Backend) -> web.Response:
+    text = prometheus_client.generate_latest(backend.registry)
+    return web.Response(body=text, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+
+
+def _json(message: Any) -> str:
+    return json_format.MessageToJson(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )

@@ -1,0 +1,100 @@
+r"""Compares what a running server answers with what the model answers here.
+
+Every signature is asked what the version's warm-up file asks, over gRPC or REST.
+
+Example:
+    python -m export.smoke --saved_model=runs/mine/serving/atrank/1 --address=localhost:8500
+    python -m export.smoke --saved_model=runs/mine/serving/atrank/1 --address=localhost:8501 \
+      --protocol=rest
+"""
+
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from atrank_tf import cli
+from atrank_tf.errors import UserError
+
+FLAGS = flags.FLAGS
+
+TOLERANCE = 1e-5
+
+
+def smoke(saved_model: Path, address: str, protocol: str, model: str) -> tuple[int, float]:
+    """Asks a running server and the model itself, and compares.
+
+    Args:
+        saved_model: Directory of the version that the server is to serve.
+        address: "HOST:PORT" of the server.
+        protocol: "grpc" or "rest".
+        model: What the server knows the model by.
+
+    Returns:
+        The number of requests, and the largest difference between two numbers.
+
+    Raises:
+        UserError: The server does not answer, or answers differently.
+    """
+    from atrank_tf.schema import Schema
+    from export import warmup
+    from export.client import Client
+    from export.server.servable import Servable
+    from export.status import ServingError
+
+    extra = saved_model / "assets.extra"
+    name = saved_model.absolute().name
+    if not (extra / warmup.FILE_NAME).exists() or not name.isdecimal():
+        raise UserError(f"{saved_model}: holds no exported version; expected EXPORT_BASE/VERSION")
+    requests = warmup.read(extra / warmup.FILE_NAME)
+    largest = 0.0
+    with Client(
+        Schema.load(extra),
+        address,
+        protocol="rest" if protocol == "rest" else "grpc",
+        model=model,
+        version=int(name),
+        timeout=30.0,
+    ) as client:
+        try:
+            client.versions()
+        except ServingError as error:
+            raise UserError(f"{address}: {error}") from error
+        servable = Servable(saved_model)
+        for signature, inputs in requests:
+            expected = servable.run(signature, inputs)
+            try:
+                found = client.predict(signature, inputs)
+            except ServingError as error:
+                raise UserError(f"{address}: {signature}: {error}") from error
+            for name, values in expected.items():
+                where = f"{address}: {signature}: {name}"
+                if found[name].shape != values.shape:
+                    raise UserError(f"{where} is of shape {found[name].shape}, not {values.shape}")
+                difference = float(np.abs(found[name] - values).max(initial=0.0))
+                if not difference <= TOLERANCE:
+                    raise UserError(f"{where} differs from the model's by {difference:.2g}")
+                largest = max(largest, difference)
+    return len(requests), largest
+
+
+def _main() -> None:
+    path = Path(FLAGS.saved_model)
+    model = FLAGS.model_name or path.resolve().parent.name
+    count, largest = smoke(path, FLAGS.address, FLAGS.protocol, model)
+    print(
+        f"{FLAGS.address} answers like {path}: {count} requests, largest difference {largest:.1e}"
+    )
+
+
+def main() -> None:
+    """Console script."""
+    flags.DEFINE_string("saved_model", None, "Directory of the served version.", required=True)
+    flags.DEFINE_string("address", "localhost:8500", "HOST:PORT of the server.")
+    flags.DEFINE_enum("protocol", "grpc", ["grpc", "rest"], "Which of its ports that is.")
+    flags.DEFINE_string("model_name", "", "The model's name; that of its directory by default.")
+    cli.run(_main)
+
+
+if __name__ == "__main__":
+    main()
