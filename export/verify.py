@@ -12,6 +12,7 @@ import dataclasses
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,32 +89,32 @@ def verify(
     run = RunDirectory(model_dir)
     data = run.data(data_dir)
     model = run.load_best(data.manifest.fingerprint)
-    replays = _replay(model, data, run.settings()["max_history"], max_requests)
+    replays = list(_replays(model, data, run.settings()["max_history"], max_requests))
     requests: dict[str, np.ndarray] = {}
-    for target, replay in replays.items():
+    for number, replay in enumerate(replays):
         for verb, inputs in by_verb(replay.inputs).items():
             if verb in replay.expected or verb == "encode":
-                signature = signature_name(data.schema, target, verb)
-                requests |= {f"{target}/{signature}/{key}": v for key, v in inputs.items()}
+                signature = signature_name(data.schema, replay.target, verb)
+                requests |= {f"replay{number}/{signature}/{key}": v for key, v in inputs.items()}
     warmup_file = Path(saved_model) / "assets.extra" / warmup.FILE_NAME
     if not warmup_file.exists():
         raise UserError(f"{warmup_file}: no such file; expected a version that was exported here")
     warmups = warmup.read(warmup_file)
     for number, (signature, inputs) in enumerate(warmups):
-        requests |= {f"{number}/{signature}/{key}": v for key, v in inputs.items()}
+        requests |= {f"warmup{number}/{signature}/{key}": v for key, v in inputs.items()}
     found = _run_in_session(Path(saved_model), requests)
 
     differences = [0.0]
-    for target, replay in replays.items():
+    for number, replay in enumerate(replays):
         for verb, expected in replay.expected.items():
-            path = f"{target}/{signature_name(data.schema, target, verb)}"
+            path = f"replay{number}/{signature_name(data.schema, replay.target, verb)}"
             values = _answer(found, path, verb, replay.inputs)
             differences.append(np.abs(values - expected).max(initial=0.0))
     for path, values in found.items():
-        if path[0].isdigit() and not np.isfinite(values.astype(np.float64)).all():
-            raise UserError(f"{saved_model}: warm-up request {path}: an output is not finite")
+        if path.startswith("warmup") and not np.isfinite(values.astype(np.float64)).all():
+            raise UserError(f"{saved_model}: {path}: an output is not finite")
     result = Verification(
-        requests=sum(len(replay.inputs["request_time"]) for replay in replays.values()),
+        requests=sum(len(replay.inputs["request_time"]) for replay in replays),
         difference=float(np.max(differences)),  # NaN where a score is.
         warmups=len(warmups),
         variable_bytes=sum(p.stat().st_size for p in Path(saved_model).glob("variables/*.data*")),
@@ -134,60 +135,55 @@ def verify(
 
 @dataclasses.dataclass
 class _Replay:
-    """A target's held-out moments, as raw requests, and what the model says of them.
+    """A batch of a target's held-out moments, as raw requests, and what the model says of them.
 
     `expected` has, by verb, a number for each request; for "explain" one for each behaviour
     of a request, group by group.
     """
 
+    target: str
     inputs: dict[str, np.ndarray]
     expected: dict[str, np.ndarray]
 
 
-def _replay(
+def _replays(
     model: Any, data: "TimelineData", max_history: int, max_requests: int
-) -> dict[str, _Replay]:
+) -> Iterator[_Replay]:
     from atrank_tf.models import ATRank
 
-    raw: dict[str, list[dict[str, np.ndarray]]] = {target: [] for target in data.schema.targets}
-    scores: dict[str, list[np.ndarray]] = {target: [] for target in data.schema.targets}
-    weights: dict[str, list[np.ndarray]] = {target: [] for target in data.schema.targets}
+    left = dict.fromkeys(data.schema.targets, max_requests)
     ids = {group.name: _raw_ids(data, group) for group in data.schema.groups}
     for inputs, _ in data.batches("test", num_negatives=1, max_history=max_history):
         history, now = inputs["history"], inputs["now"]
         memory = None
         for target, candidates in inputs["candidates"].items():
-            left = max_requests - sum(map(len, scores[target]))
-            rows = np.flatnonzero(candidates.row_lengths().numpy())[:left]
+            rows = np.flatnonzero(candidates.row_lengths().numpy())[: left[target]]
             if not len(rows):
                 continue
+            left[target] -= len(rows)
             if memory is None:
                 memory = model.encode(history, now, inputs["user"])
             first = candidates[..., :1]
             logits = model.score(memory, {target: first}, now)[target].flat_values
-            scores[target].append(1 / (1 + np.exp(-logits.numpy()[: len(rows)])))
+            scores = 1 / (1 + np.exp(-logits.numpy()[: len(rows)]))
+            expected = dict.fromkeys(_SCORING, scores)
             if isinstance(model, ATRank):
                 attention = model.attention(history, {target: first}, now)[target]
-                of_row = np.mean(attention, axis=0)[:, 0]  # [batch, behaviours]
+                weights = np.mean(attention, axis=0)[:, 0]  # [batch, behaviours]
                 lengths = sum(h["object"].row_lengths().numpy() for h in history.values())
-                weights[target] += [of_row[row, : lengths[row]] for row in rows]
-            request = {
+                of_rows = [weights[row, : lengths[row]] for row in rows]
+                expected["explain"] = np.concatenate(of_rows)
+            raw = {
                 "candidates": ids[target][first.flat_values.numpy()[: len(rows), np.newaxis]],
                 "num_candidates": np.ones(len(rows), np.int64),
                 "request_time": now.numpy()[rows],
             }
             for group in data.schema.groups:
-                request |= _raw_history(group, history[group.name], ids[group.name], rows)
-            raw[target].append(request)
-    replays = {}
-    for target, requests in raw.items():
-        if not requests:
+                raw |= _raw_history(group, history[group.name], ids[group.name], rows)
+            yield _Replay(target, raw, expected)
+    for target, missing in left.items():
+        if missing == max_requests:
             raise UserError(f"{data.directory}: no test target of group {target!r} to replay")
-        expected = dict.fromkeys(_SCORING, np.concatenate(scores[target]))
-        if weights[target]:
-            expected["explain"] = np.concatenate(weights[target])
-        replays[target] = _Replay(_stack(requests), expected)
-    return replays
 
 
 def _answer(
@@ -234,21 +230,6 @@ def _raw_ids(data: "TimelineData", group: "Group") -> np.ndarray:
     if group.id_type == "int":
         return np.concatenate([np.full(group.num_oov, -1, np.int64), known])
     return np.array(["\0unknown"] * group.num_oov + list(known), object)
-
-
-def _stack(requests: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Joins batches of requests, padding them to one width."""
-    joined = {}
-    for name in requests[0]:
-        parts = [request[name] for request in requests]
-        if parts[0].ndim == 2:
-            width = max(part.shape[1] for part in parts)
-            parts = [
-                np.concatenate([p, np.repeat(p[:, :1], width - p.shape[1], axis=1)], axis=1)
-                for p in parts
-            ]
-        joined[name] = np.concatenate(parts)
-    return joined
 
 
 def _run_in_session(saved_model: Path, requests: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

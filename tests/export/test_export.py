@@ -380,11 +380,12 @@ def test_models_without_a_history_cannot_be_exported(data: TimelineData, tmp_pat
 
 @pytest.mark.parametrize("value", [0.5, np.nan])
 @pytest.mark.parametrize(
-    "answer", ["item/serving_default/score", "query/explain__query/item_weights"]
+    "signature", ["serving_default/score", "score_examples/outputs", "explain__query/item_weights"]
 )
 def test_verification_fails_on_other_answers(
-    run: Path, saved_model: Path, answers: Inputs, answer: str, value: float
+    run: Path, saved_model: Path, answers: Inputs, signature: str, value: float
 ) -> None:
+    (answer, *_) = (n for n in answers if n.startswith("replay") and n.endswith(f"/{signature}"))
     answers[answer].flat[0] = value
     with pytest.raises(UserError, match="scores differ from the model's by up to"):
         verify(run, saved_model)
@@ -393,11 +394,10 @@ def test_verification_fails_on_other_answers(
 def test_verification_fails_on_a_warm_up_that_does(
     run: Path, saved_model: Path, answers: Inputs
 ) -> None:
-    (name, *_) = (
-        n for n in answers if n[0].isdigit() and "/encode/memory" in n and answers[n].ndim > 1
-    )
+    warmed = (n for n in answers if n.startswith("warmup") and "/encode/memory" in n)
+    name = next(n for n in warmed if answers[n].dtype == np.float32)
     answers[name].flat[0] = np.nan
-    with pytest.raises(UserError, match=f"warm-up request {name}: an output is not finite"):
+    with pytest.raises(UserError, match=f"{name}: an output is not finite"):
         verify(run, saved_model)
 
 
