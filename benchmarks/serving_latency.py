@@ -43,8 +43,8 @@ CANDIDATES = (1, 100, 1000)
 BATCHES = (1, 16, 128)
 MODELS = ("atrank", "bilstm")
 
-# Of behaviours and what attends to them: beyond it a batch takes gigabytes.
-_MAX_PAIRS = 20_000_000
+# Of behaviours and what attends to them: beyond it a batch takes a gigabyte or more.
+_MAX_PAIRS = 4_000_000
 
 
 def _requests(

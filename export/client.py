@@ -41,9 +41,9 @@ class Client:
         protocol: Which of the two it is.
         model: The model's name.
         version: The version to ask; None for whichever is newest.
-        timeout: Seconds that a call may take, all of its tries together over gRPC, each of
-            them over REST.
-        retries: How often a call is tried again that the server is UNAVAILABLE for.
+        timeout: Seconds that a call may take, with all of its tries. Over REST it is the
+            connection and each wait for bytes that may take as long.
+        retries: How often a call is tried again that the server is UNAVAILABLE for, 0 to 4.
         max_rows: Requests in one call.
     """
 
@@ -59,6 +59,8 @@ class Client:
         retries: int = 3,
         max_rows: int = 64,
     ) -> None:
+        if not 0 <= retries <= 4:  # gRPC's own limit.
+            raise ValueError(f"retries is {retries}: expected 0 to 4")
         self.schema = schema
         self._max_rows = max_rows
         transport: type[_Transport] = _Rest if protocol == "rest" else _Grpc
@@ -99,6 +101,8 @@ class Client:
             ServingError: The server did not answer, or the model cannot explain.
         """
         (target,) = of_target([request], self.schema)
+        if not len(request.candidates):
+            return []
         inputs = by_verb(many([request], self.schema))["explain"]
         name = signature_name(self.schema, target, "explain")
         found = self.predict(name, inputs)
@@ -154,7 +158,7 @@ class _Grpc:
         self, address: str, model: str, version: int | None, timeout: float, retries: int
     ) -> None:
         policy = {
-            "maxAttempts": max(2, min(5, retries + 1)),  # The protocol allows 2 to 5.
+            "maxAttempts": max(2, retries + 1),
             "initialBackoff": "0.1s",
             "maxBackoff": "2s",
             "backoffMultiplier": 2,
@@ -167,6 +171,7 @@ class _Grpc:
                 json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": policy}]}),
             ),
             ("grpc.max_receive_message_length", _MAX_BYTES),
+            ("grpc.per_rpc_retry_buffer_size", _MAX_BYTES),  # Larger requests are not retried.
         ]
         self._channel = grpc.insecure_channel(address, options)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
@@ -211,6 +216,7 @@ class _Rest:
         self._session = requests.Session()
         again = Retry(
             retries,
+            read=0,  # What was not answered in time is not asked again.
             backoff_factor=0.1,
             status_forcelist=[503],
             allowed_methods=None,  # Scoring changes nothing: POST may be repeated.
@@ -223,7 +229,9 @@ class _Rest:
         body = {"signature_name": signature, "inputs": columns}
         outputs = self._call("POST", ":predict", json=body)["outputs"]
         if not isinstance(outputs, dict):  # Of one output its value alone is told.
-            raise ServingError(grpc.StatusCode.INTERNAL, "an output without a name")
+            told = self._call("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
+            (name,) = told[signature or "serving_default"]["outputs"]
+            outputs = {name: outputs}
         return {name: _array(values) for name, values in outputs.items()}
 
     def versions(self) -> dict[int, str]:
@@ -238,10 +246,10 @@ class _Rest:
             response = self._session.request(
                 method, self._url + path, timeout=self._timeout, **body
             )
-        except requests.Timeout as error:
-            raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, str(error)) from None
         except requests.RequestException as error:
-            raise ServingError(grpc.StatusCode.UNAVAILABLE, str(error)) from None
+            late = isinstance(error, requests.Timeout) or "Read timed out" in str(error)
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.UNAVAILABLE
+            raise ServingError(code, str(error)) from None
         try:
             answer = response.json()
         except requests.JSONDecodeError:

@@ -61,8 +61,10 @@ def export_model(
         raise UserError(f"{model_dir}: bpr knows users by id alone and takes no raw history")
     model = run.load_best()
     base = Path(export_base)
+    model_name = versions.name_of(base)
     base.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=base, prefix=".partial-") as directory:
+    versions.clear(base)
+    with tempfile.TemporaryDirectory(dir=base, prefix=versions.PARTIAL) as directory:
         assets = Path(directory) / "assets"
         assets.mkdir()
         raw = RawInputs(model.schema, run.objects, assets, settings["max_history"])
@@ -87,7 +89,7 @@ def export_model(
         model.schema.save(extra)
         asked = warmup.requests(model.schema, run.objects, settings["max_history"])
         warmups = _by_signature(scorer, asked, verbs)
-        warmup.write(extra / warmup.FILE_NAME, warmups, base.name)
+        warmup.write(extra / warmup.FILE_NAME, warmups, model_name)
         found = verify(model_dir, written, data_dir=data_dir)
         version = versions.publish(written, base)
     return version, found

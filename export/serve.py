@@ -10,15 +10,18 @@ Example:
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from atrank_tf import cli
 from atrank_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from export.server.model_watcher import ModelWatcher
 
 FLAGS = flags.FLAGS
 
@@ -60,13 +63,10 @@ async def serve(
     from export.server.model_watcher import ModelWatcher
 
     watcher = ModelWatcher(name, model_base)
-    if not watcher.refresh():
-        states = watcher.states()
-        why = "; ".join(f"version {n}: {error}" for n, (_, error) in states.items())
-        raise UserError(f"{model_base}: {why or 'holds no version; expected EXPORT_BASE/VERSION'}")
     backend = Backend(watcher, workers, max_in_flight)
     try:
-        grpc_server, grpc_port = grpc_service.server(backend, f"{host}:{grpc_port}", max_bytes)
+        address = f"[{host}]:{grpc_port}" if ":" in host else f"{host}:{grpc_port}"
+        grpc_server, grpc_port = grpc_service.server(backend, address, max_bytes)
     except RuntimeError:
         raise UserError(
             f"{host}:{grpc_port}: cannot listen there; choose another --grpc_port"
@@ -81,6 +81,10 @@ async def serve(
         raise UserError(
             f"{host}:{rest_port}: cannot listen there; choose another --rest_port"
         ) from None
+    if not watcher.refresh():  # Nothing is answered before: the loop stands still.
+        states = watcher.states()
+        why = "; ".join(f"version {n}: {error}" for n, (_, error) in states.items())
+        raise UserError(f"{model_base}: {why or 'holds no version; expected EXPORT_BASE/VERSION'}")
     await grpc_server.start()
     rest_port = runner.addresses[0][1]
 
@@ -91,23 +95,30 @@ async def serve(
     print(f"  gRPC  {host}:{grpc_port}", flush=True)
     print(f"  REST  http://{host}:{rest_port}/v1/models/{name}", flush=True)
     print(f"  metrics  http://{host}:{rest_port}{rest_service.METRICS_PATH}", flush=True)
-    while not ended.is_set():
-        if await asyncio.to_thread(watcher.refresh):
-            print(f"serving version {watcher.version} of {name}", flush=True)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), poll_seconds)
+    watching = asyncio.create_task(_watch(watcher, poll_seconds))
+    await ended.wait()
+    watching.cancel()
     print("answering what is under way, then ending", flush=True)
     await asyncio.gather(grpc_server.stop(grace_seconds), runner.cleanup())
     backend.close()
     watcher.close()
 
 
+async def _watch(watcher: "ModelWatcher", poll_seconds: float) -> None:
+    while True:
+        await asyncio.sleep(poll_seconds)
+        if await asyncio.to_thread(watcher.refresh):
+            print(f"serving version {watcher.version} of {watcher.name}", flush=True)
+
+
 def _main() -> None:
+    from export import versions
+
     base = Path(FLAGS.model_base)
     asyncio.run(
         serve(
             base,
-            FLAGS.model_name or base.resolve().name,
+            versions.name_of(base, FLAGS.model_name),
             FLAGS.host,
             FLAGS.grpc_port,
             FLAGS.rest_port,

@@ -3,7 +3,10 @@
 The server's images mount the directory that holds all of it as /models.
 """
 
+import shlex
 from pathlib import Path
+
+from export import versions
 
 # Requests of different histories are joined: they are padded to one width, with each tensor's
 # first element, which the lengths that every signature takes tell from what is real.
@@ -60,7 +63,7 @@ def write(export_base: Path) -> list[Path]:
         The files that were written.
     """
     files = {
-        "models.config": _MODELS.format(name=export_base.name),
+        "models.config": _MODELS.format(name=versions.name_of(export_base)),
         "batching.config": _BATCHING,
         "monitoring.config": _MONITORING,
         "compose.yaml": _COMPOSE,
@@ -76,9 +79,10 @@ def write(export_base: Path) -> list[Path]:
 
 def docker_line(export_base: Path, *, gpu: bool = False) -> str:
     """Returns the one line that serves a model, on a CPU or a GPU."""
-    where = export_base.resolve()
+    where, name = export_base.resolve(), versions.name_of(export_base)
     devices, image = ("--gpus all ", "latest-gpu") if gpu else ("", "latest")
     return (
-        f"docker run --rm {devices}-p 8500:8500 -p 8501:8501 -v {where}:/models/{where.name} "
-        f"-e MODEL_NAME={where.name} tensorflow/serving:{image}"
+        f"docker run --rm {devices}-p 8500:8500 -p 8501:8501 "
+        f"-v {shlex.quote(str(where))}:/models/{name} "
+        f"-e MODEL_NAME={name} tensorflow/serving:{image}"
     )

@@ -79,8 +79,10 @@ def smoke(saved_model: Path, address: str, protocol: str, model: str) -> tuple[i
 
 
 def _main() -> None:
+    from export import versions
+
     path = Path(FLAGS.saved_model)
-    model = FLAGS.model_name or path.resolve().parent.name
+    model = versions.name_of(path.absolute().parent, FLAGS.model_name)
     count, largest = smoke(path, FLAGS.address, FLAGS.protocol, model)
     print(
         f"{FLAGS.address} answers like {path}: {count} requests, largest difference {largest:.1e}"

@@ -22,6 +22,7 @@ _HTTP = {
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
 _CODES = {number: code for code, number in reversed(_HTTP.items())}
+_CODES[413] = grpc.StatusCode.RESOURCE_EXHAUSTED  # As gRPC tells of what is too large.
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 

@@ -1,15 +1,44 @@
 """Version directories: `BASE/1`, `BASE/2`, ..., of which servers load the highest."""
 
 import os
+import re
 import shutil
+import time
 from pathlib import Path
 
+from atrank_tf.errors import UserError
 
-def numbers(base: Path) -> list[int]:
-    """Returns the versions in a directory, lowest first; none where there is no directory."""
+PARTIAL = ".partial-"
+_PRUNED = ".pruned-"
+_ABANDONED_SECONDS = 3600.0
+_NAME = re.compile(r"[\w.-]+", re.ASCII)
+
+
+def found(base: Path) -> dict[int, Path]:
+    """Returns the versions in a directory, lowest first, and where each is.
+
+    Names with leading zeros are numbers, too, as servers have it.
+    """
     if not base.is_dir():
-        return []
-    return sorted(int(p.name) for p in base.iterdir() if p.name.isdecimal() and p.is_dir())
+        return {}
+    named = [p for p in base.iterdir() if p.name.isdecimal() and len(p.name) < 19 and p.is_dir()]
+    return {int(path.name): path for path in sorted(named, key=lambda path: int(path.name))}
+
+
+def name_of(base: Path, name: str = "") -> str:
+    """Returns what servers know a model by.
+
+    Args:
+        base: Directory of its versions.
+        name: The model's name; "" for that of the directory.
+
+    Raises:
+        UserError: It has characters that a path of a URL, or a config, may not have.
+    """
+    name = name or base.resolve().name
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{base}: model name {name!r}: expected letters, digits, '.', '_', '-'")
+    return name
 
 
 def publish(written: Path, base: Path) -> Path:
@@ -27,7 +56,7 @@ def publish(written: Path, base: Path) -> Path:
     """
     for path in [*written.rglob("*"), written]:
         _to_disk(path)
-    version = base / str(max(numbers(base), default=0) + 1)
+    version = base / str(max(found(base), default=0) + 1)
     written.rename(version)
     _to_disk(base)
     return version
@@ -43,13 +72,23 @@ def prune(base: Path, keep: int) -> list[int]:
     Returns:
         The versions that were removed.
     """
-    old = numbers(base)[:-keep]
-    for number in old:
+    old = list(found(base).items())[:-keep]
+    for number, path in old:
         # Servers would find half of a version: it loses its name first.
-        nameless = base / f".pruned-{number}"
-        (base / str(number)).rename(nameless)
-        shutil.rmtree(nameless)
-    return old
+        path.rename(base / f"{_PRUNED}{number}")
+    clear(base)
+    return [number for number, _ in old]
+
+
+def clear(base: Path) -> None:
+    """Removes what was half removed, or half written, when a process was killed."""
+    long_ago = time.time() - _ABANDONED_SECONDS  # Another export may be at work.
+    partial = [p for p in base.glob(f"{PARTIAL}*") if p.stat().st_mtime < long_ago]
+    for path in [*base.glob(f"{_PRUNED}*"), *partial]:
+        if path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(path)
 
 
 def _to_disk(path: Path) -> None:

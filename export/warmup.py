@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from atrank_tf.errors import UserError
 from atrank_tf.schema import Group, Schema
 from export.requests import Inputs, Request, many
 
@@ -79,9 +80,17 @@ def predict_request(model: str, signature: str, inputs: Inputs) -> predict_pb2.P
 
 
 def read(path: Path) -> list[tuple[str, Inputs]]:
-    """Reads a file of requests: of each its signature and inputs."""
+    """Reads a file of requests: of each its signature and inputs.
+
+    Raises:
+        UserError: It is damaged.
+    """
     found = []
-    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+    try:
+        records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    except tf.errors.DataLossError:
+        raise UserError(f"{path}: is damaged: a record does not match its checksum") from None
+    for record in records:
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
         found.append((request.model_spec.signature_name, inputs))

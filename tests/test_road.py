@@ -59,9 +59,15 @@ def test_from_raw_logs_to_a_scored_request(tmp_path: Path, command: Command) -> 
     assert "| product | atrank | 0." in table
     auc = json.loads((tmp_path / "run/metrics.json").read_text())["targets"]["product"]["auc"]
     assert auc["value"] > 0.6
-    assert "wrote serving/atrank/1" in run(
-        "export.export_model", model, "--export_base=serving/atrank"
-    )
+    (tmp_path / "serving/atrank/0").mkdir(parents=True)
+    exported = run("export.export_model", model, "--export_base=serving/atrank", "--keep=1")
+    assert "wrote serving/atrank/1" in exported
+    assert "requests replayed by every signature through the session loader" in exported
+    assert "removed serving/atrank/0" in exported
+    assert "docker run --rm -p 8500:8500" in exported
+    files = {str(p.relative_to(tmp_path)) for p in (tmp_path / "serving").rglob("*")}
+    for name in ("models.config", "atrank/1/assets/product_objects.txt"):
+        assert f"serving/{name}" in files
     saved = "--saved_model=serving/atrank/1"
     assert "largest difference" in run("export.verify", model, saved)
     events = [{"object": 1095275, "time": 1_512_000_000}, {"object": 820165, "time": 1_512_100_000}]

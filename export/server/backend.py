@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -36,21 +37,21 @@ class Backend:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="request")
         labels = ["model_name", "api", "entrypoint", "status"]
         self._count = prometheus_client.Counter(
-            ":tensorflow:serving:request_count", "Requests.", labels, registry=self.registry
+            "atrank_requests", "Requests.", labels, registry=self.registry
         )
         self._latency = prometheus_client.Histogram(
-            ":tensorflow:serving:request_latency",
+            "atrank_request_seconds",
             "Seconds from a request's arrival to its answer.",
             labels[1:3],
             buckets=_LATENCIES,
             registry=self.registry,
         )
         in_flight = prometheus_client.Gauge(
-            ":atrank:requests_in_flight", "Requests that run or wait.", registry=self.registry
+            "atrank_requests_in_flight", "Requests that run or wait.", registry=self.registry
         )
         in_flight.set_function(lambda: self._in_flight)
         version = prometheus_client.Gauge(
-            ":atrank:version", "The version that is served.", registry=self.registry
+            "atrank_version", "The version that is served.", registry=self.registry
         )
         version.set_function(lambda: watcher.version or 0)
 
@@ -110,7 +111,8 @@ class Backend:
         except (ServingError, asyncio.CancelledError):
             raise
         except Exception as error:
-            raise ServingError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}") from error
+            traceback.print_exception(error)  # Nobody expected it: whoever runs this must see.
+            raise ServingError(grpc.StatusCode.INTERNAL, type(error).__name__) from error
 
     def _done(self, future: "asyncio.Future") -> None:
         self._in_flight -= 1

@@ -1,5 +1,6 @@
 """The gRPC side of the endpoint: TensorFlow Serving's services, through its own stubs."""
 
+import math
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -37,7 +38,7 @@ def server(backend: Backend, address: str, max_bytes: int) -> tuple[grpc.aio.Ser
     # Another process on the port would otherwise share its requests, unseen.
     options = [("grpc.max_receive_message_length", max_bytes), ("grpc.so_reuseport", 0)]
     found = grpc.aio.server(options=options)
-    service = _Prediction(backend)
+    service = _Prediction(backend, max_bytes)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, found)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Model(backend), found)
     return found, found.add_insecure_port(address)
@@ -82,8 +83,9 @@ def model_metadata(
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, max_bytes: int) -> None:
         self._backend = backend
+        self._max_bytes = max_bytes
 
     async def Predict(  # noqa: N802
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
@@ -91,7 +93,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         spec = request.model_spec
 
         def predict(servable: Servable) -> predict_pb2.PredictResponse:
-            inputs = {name: _tensor(name, proto) for name, proto in request.inputs.items()}
+            inputs = {n: _tensor(n, p, self._max_bytes) for n, p in request.inputs.items()}
             outputs = servable.run(spec.signature_name, inputs, request.output_filter)
             response = predict_pb2.PredictResponse()
             response.model_spec.CopyFrom(_spec(spec.name, servable, spec.signature_name))
@@ -159,7 +161,11 @@ async def _told(answer: Awaitable[T], context: grpc.aio.ServicerContext) -> T:
         raise  # Never reached: `abort` raises.
 
 
-def _tensor(name: str, proto: Any) -> np.ndarray:
+def _tensor(name: str, proto: Any, max_bytes: int) -> np.ndarray:
+    # A single value stands for all of a shape: a small message could be a large tensor.
+    size = math.prod(dim.size for dim in proto.tensor_shape.dim)
+    if not 0 <= size <= max_bytes:
+        raise invalid(f"input {name}: a tensor of {size} values is beyond a request's size")
     try:
         return tf.make_ndarray(proto)
     except Exception as error:  # Many kinds, all of them the request's fault.

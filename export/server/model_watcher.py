@@ -1,8 +1,10 @@
 """The newest version of a model, kept loaded while others appear and go."""
 
 import contextlib
+import dataclasses
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +14,25 @@ from export import versions
 from export.server.servable import Servable
 from export.status import ServingError
 
+_FIRST_WAIT, _LONGEST_WAIT = 2.0, 60.0  # Seconds.
+
+
+@dataclasses.dataclass(frozen=True)
+class _Failure:
+    """Why a version was not loaded, and when to try again: after seconds, or when it changes."""
+
+    why: str
+    changed: float
+    wait: float
+    again: float
+
 
 class ModelWatcher:
     """Serves the highest version in a directory, as TensorFlow Serving does by default.
 
     A new one is loaded and warmed up beside the old, which answers meanwhile; then all new
     requests go to the new one, and the old one is unloaded when its last request is answered.
-    One that cannot be loaded is told of and left alone; the old one stays.
+    One that cannot be loaded is told of, and tried again later; the old one stays.
 
     Args:
         name: The model's name.
@@ -32,7 +46,7 @@ class ModelWatcher:
         self._current: Servable | None = None
         self._users: dict[int, int] = {}  # By version, requests that it is answering.
         self._retired: dict[int, Servable] = {}
-        self._failed: dict[int, str] = {}
+        self._failed: dict[int, _Failure] = {}
 
     def refresh(self) -> bool:
         """Looks for another highest version, and loads it; takes as long as that takes.
@@ -40,20 +54,29 @@ class ModelWatcher:
         Returns:
             Whether another version is served now.
         """
-        found = versions.numbers(self.base)
-        self._failed = {n: why for n, why in self._failed.items() if n in found}
-        if not found or found[-1] in self._failed or found[-1] == self.version:
+        try:
+            found = versions.found(self.base)
+            newest = max(found, default=None)
+            changed = found[newest].stat().st_mtime if newest is not None else 0.0
+        except OSError as error:
+            _tell(f"{self.base}: cannot be looked at: {error.strerror}")
+            return False
+        self._failed = {n: f for n, f in self._failed.items() if n in found}
+        if newest in (None, self.version):
+            return False
+        # One that was being copied is whole later: it is tried again, but not all the time.
+        failure = self._failed.get(newest)
+        if failure and failure.changed == changed and time.monotonic() < failure.again:
             return False
         try:
-            servable = Servable(self.base / str(found[-1]))
-        except Exception as error:
-            self._failed[found[-1]] = (str(error).splitlines() or [type(error).__name__])[0]
-            print(
-                f"version {found[-1]} cannot be loaded: {self._failed[found[-1]]}",
-                file=sys.stderr,
-                flush=True,
-            )
+            servable = Servable(found[newest])
+        except Exception as error:  # Whatever is wrong with it, the old one stays.
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            wait = min(2 * failure.wait, _LONGEST_WAIT) if failure else _FIRST_WAIT
+            self._failed[newest] = _Failure(why, changed, wait, time.monotonic() + wait)
+            _tell(f"version {newest} cannot be loaded, again in {wait:.0f} s: {why}")
             return False
+        self._failed.pop(newest, None)
         with self._lock:
             old, self._current = self._current, servable
             if old is not None:
@@ -95,7 +118,7 @@ class ModelWatcher:
     def states(self) -> dict[int, tuple[str, str]]:
         """Returns by version its state, as `ModelVersionStatus.State` names it, and its error."""
         with self._lock:
-            states = {number: ("END", why) for number, why in self._failed.items()}
+            states = {number: ("END", f.why) for number, f in self._failed.items()}
             states |= dict.fromkeys(self._retired, ("UNLOADING", ""))
             if self._current:
                 states[self._current.version] = ("AVAILABLE", "")
@@ -115,3 +138,7 @@ class ModelWatcher:
             servables = [self._retired.pop(number) for number in idle]
         for servable in servables:
             servable.close()
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -6,7 +6,6 @@ answered by `"outputs"`); examples, for regressions, as objects (`"examples"`, a
 """
 
 import base64
-import binascii
 import itertools
 import json
 from collections.abc import Mapping
@@ -160,7 +159,7 @@ def _bytes(leaf: Any, name: str) -> bytes:
     if _is_bytes(leaf):
         try:
             return base64.b64decode(leaf["b64"], validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii's is one.
             raise invalid(f"input {name}: unable to base64 decode") from None
     if not isinstance(leaf, str):
         raise invalid(f"input {name}: {str(leaf)[:80]!r} is not of type string")
@@ -175,6 +174,7 @@ def _utf8(text: str, name: str) -> bytes:
 
 
 def _feature(name: str, values: Any) -> tf.train.Feature:
+    _utf8(name, "feature")
     values = values if isinstance(values, list) else [values]
     try:
         if all(isinstance(value, int) for value in values):

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import aiohttp
 import prometheus_client
 from aiohttp import web
 from google.protobuf import json_format
@@ -17,7 +18,7 @@ from export.status import ServingError, http_status, invalid
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
-_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+))?"
+_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,99}))?"
 _ASKED = re.compile(_MODEL + r":(?P<method>predict|regress)", re.IGNORECASE)
 _TOLD = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 
@@ -55,7 +56,10 @@ class _Rest:
     async def _answer(self, request: web.Request) -> str:
         asked, told = _ASKED.fullmatch(request.path), _TOLD.fullmatch(request.path)
         if request.method == "POST" and asked:
-            body = await request.read()
+            try:
+                body = await request.read()
+            except aiohttp.ClientPayloadError as error:
+                raise invalid(f"the request's body cannot be read: {error}") from None
             job = {"predict": _predict, "regress": _regress}[asked["method"].lower()]
             method, spec = asked["method"].capitalize(), _spec(asked)
             return await self._backend.run("REST", method, *spec, lambda s: job(s, body))

@@ -13,6 +13,7 @@ from export.status import ServingError, code_of_number, invalid
 Tensors = dict[str, np.ndarray]
 
 _PREDICT = "serving_default"
+_NOISE = ("Graph execution error:", "Detected at node", "[[")  # Of TensorFlow's messages.
 
 
 class Servable:
@@ -98,7 +99,9 @@ class Servable:
             return self._session.run(fetch, feed)
         except tf.errors.OpError as error:
             code = code_of_number(error.error_code)
-            raise ServingError(code, error.message.splitlines()[0]) from None
+            lines = [line.strip() for line in error.message.splitlines()]
+            told = [line for line in lines if line and not line.startswith(_NOISE)]
+            raise ServingError(code, (told or [code.name])[0]) from None
         except (ValueError, TypeError) as error:  # What the session itself says of a feed.
             raise invalid(str(error).splitlines()[0]) from None
 

@@ -1,6 +1,7 @@
 """The exported model, run as TensorFlow Serving runs it: by the session loader."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,14 +13,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow_serving.config import model_server_config_pb2
 
 from atrank_tf import LastObject, Schema, UserError
 from atrank_tf.run_directory import RunDirectory
 from atrank_tf.settings import MODELS
 from data_pipeline.dataset import TimelineData
-from export import session, versions
+from export import serving_configs, session, versions
 from export import verify as verify_module
 from export.export_model import export_model
 from export.raw_inputs import RawInputs
@@ -353,16 +356,20 @@ def test_versions_count_up_and_appear_whole(tmp_path: Path) -> None:
     (tmp_path / ".partial-1/saved_model/variables/data").write_text("1")
     assert versions.publish(tmp_path / ".partial-1/saved_model", tmp_path) == tmp_path / "8"
     assert (tmp_path / "8/variables/data").read_text() == "1"
-    assert versions.numbers(tmp_path) == [7, 8]
-    assert versions.numbers(tmp_path / "nothing") == []
+    assert list(versions.found(tmp_path)) == [7, 8]
+    assert versions.found(tmp_path / "nothing") == {}
+    with pytest.raises(UserError, match="model name 'a b': expected letters, digits"):
+        versions.name_of(tmp_path / "a b")
 
 
 def test_old_versions_are_pruned(tmp_path: Path) -> None:
-    for name in ("1", "2", "10", "notes"):
+    for name in ("1", "002", "10", "notes", ".pruned-0", ".partial-new", ".partial-old"):
         (tmp_path / name / "variables").mkdir(parents=True)
+    (tmp_path / "3").symlink_to(tmp_path / "notes")
+    os.utime(tmp_path / ".partial-old", (0, 0))  # Of an export that was killed.
     assert versions.prune(tmp_path, keep=5) == []
-    assert versions.prune(tmp_path, keep=1) == [1, 2]
-    assert {p.name for p in tmp_path.iterdir()} == {"10", "notes"}
+    assert versions.prune(tmp_path, keep=1) == [1, 2, 3]
+    assert {p.name for p in tmp_path.iterdir()} == {"10", "notes", ".partial-new"}
 
 
 def test_models_without_a_history_cannot_be_exported(data: TimelineData, tmp_path: Path) -> None:
@@ -463,29 +470,37 @@ def test_score_answers_line_by_line(
     assert len(answers[2]["scores"]) == 1
 
 
-def test_command_lines(run: Path, tmp_path: Path, command: Command) -> None:
-    (tmp_path / "serving/atrank/3").mkdir(parents=True)
-    (tmp_path / "serving/batching.config").write_text("mine")
-    done = command(
-        "export.export_model", f"--model_dir={run}", "--export_base=serving/atrank", "--keep=1"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "wrote serving/atrank/4" in done.stdout
-    assert "requests replayed by every signature through the session loader" in done.stdout
-    assert "removed serving/atrank/3" in done.stdout
-    assert "docker run --rm -p 8500:8500" in done.stdout
-    assert done.stderr == ""
-    assert 'base_path: "/models/atrank"' in (tmp_path / "serving/models.config").read_text()
-    assert (tmp_path / "serving/batching.config").read_text() == "mine"
-    files = {str(p.relative_to(tmp_path)) for p in (tmp_path / "serving/atrank/4").rglob("*")}
-    for name in ("assets/item_objects.txt", "assets.extra/schema.json"):
-        assert f"serving/atrank/4/{name}" in files
-    version = "--saved_model=serving/atrank/4"
+def test_what_servers_are_started_with(tmp_path: Path) -> None:
+    (tmp_path / "batching.config").write_text("mine")
+    written = serving_configs.write(tmp_path / "other")
+    assert {p.name for p in written} == {"models.config", "monitoring.config", "compose.yaml"}
+    assert (tmp_path / "batching.config").read_text() == "mine"
+    assert serving_configs.write(tmp_path / "other") == []
+    models = model_server_config_pb2.ModelServerConfig()
+    text_format.Parse((tmp_path / "models.config").read_text(), models)
+    (config,) = models.model_config_list.config
+    assert (config.name, config.base_path) == ("other", "/models/other")
+    (tmp_path / "batching.config").unlink()
+    serving_configs.write(tmp_path / "other")
+    # First elements tell nothing, lengths do: so inputs may be padded to one width.
+    assert "pad_variable_length_inputs: true" in (tmp_path / "batching.config").read_text()
+    line = serving_configs.docker_line(tmp_path / "other", gpu=True)
+    assert f"-v {tmp_path.resolve()}/other:/models/other -e MODEL_NAME=other" in line
+    assert "--gpus all" in line
+
+
+def test_command_lines(saved_model: Path, tmp_path: Path, command: Command) -> None:
     (tmp_path / "r.jsonl").write_text(json.dumps(REQUEST) + "\n" + json.dumps({"time": 1}) + "\n")
-    done = command("export.score", version, "--requests=r.jsonl")
+    done = command("export.score", f"--saved_model={saved_model}", "--requests=r.jsonl")
     assert done.returncode == 1
     assert len(json.loads(done.stdout)["scores"]) == 3
     assert done.stderr == "error: r.jsonl: row 2: request: 'candidates' is missing\n"
-    done = command("export.score", "--saved_model=no", "--requests=r.jsonl")
+    for module, flag in (("score", "--requests=r.jsonl"), ("smoke", "--address=localhost:1")):
+        done = command(f"export.{module}", "--saved_model=no", flag)
+        assert done.returncode == 1
+        expected = "error: no: holds no exported version; expected EXPORT_BASE/VERSION\n"
+        assert done.stderr == expected
+    done = command("export.export_model", "--model_dir=no", "--export_base=serving/atrank")
     assert done.returncode == 1
-    assert done.stderr == "error: no: holds no exported version; expected EXPORT_BASE/VERSION\n"
+    assert done.stderr.startswith("error: no: holds no trained model")
+    assert not (tmp_path / "serving").exists()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import threading
@@ -122,6 +123,9 @@ def test_a_client_tells_what_is_not_there(
     assert caught.value.code in unreachable
 
 
+SCORE_EXAMPLES = {"signature_name": "score_examples"}
+
+
 def post(server: Server, body: Any, path: str = "atrank:predict") -> tuple[int, Any]:
     data = body if isinstance(body, bytes) else json.dumps(body)
     response = requests.post(f"http://{server.rest}/v1/models/{path}", data=data, timeout=30)
@@ -206,6 +210,8 @@ def test_regressions_take_examples(server: Server, ask: Any) -> None:
         ({}, "other:predict", 404, "Servable not found for request: Latest(other)"),
         ({}, "atrank/versions/9:predict", 404, "not found for request: Specific(atrank, 9)"),
         ({}, f"atrank/versions/{2**64}:predict", 400, "Failed to convert version"),
+        ({}, f"atrank/versions/{'9' * 5000}:predict", 400, "Malformed request"),
+        ({"examples": [{"\ud800": 1}], **SCORE_EXAMPLES}, "atrank:regress", 400, "valid Unicode"),
         ({}, "atrank:classify", 400, "Malformed request: POST /v1/models/atrank:classify"),
         (b" " * (2 << 20), "atrank:predict", 413, "exceeded"),
     ],
@@ -242,6 +248,8 @@ def test_what_rest_says_of_values(
 
 def test_bytes_come_as_base64(server: Server, data: TimelineData) -> None:
     row = rows_of(data)[0]
+    broken = {**row, "item_actions": [{"b64": "\u00e9"}, "view", "view"]}
+    assert post(server, {"instances": [broken]})[0] == 400
     encoded = {**row, "item_actions": [{"b64": "YnV5"}, "view", "view"]}
     assert post(server, {"instances": [row]}) == post(server, {"instances": [encoded]})
 
@@ -273,8 +281,8 @@ def test_what_the_server_tells_of_itself(server: Server) -> None:
         with pytest.raises(grpc.RpcError, match="expected signature_def"):
             stub.GetModelMetadata(request)
     metrics = get("/monitoring/prometheus/metrics").text
-    assert ':tensorflow:serving:request_count_total{api="REST",entrypoint="Predict"' in metrics
-    assert ":atrank:version 1.0" in metrics
+    assert 'atrank_requests_total{api="REST",entrypoint="Predict"' in metrics
+    assert "atrank_version 1.0" in metrics
 
 
 def test_malformed_requests_get_an_answer(server: Server, base: Path) -> None:
@@ -292,8 +300,6 @@ def test_smoke_tells_what_differs(server: Server, base: Path, command: Command) 
     done = command("export.smoke", f"--saved_model={base / '1'}", f"--address={server.grpc}")
     assert done.returncode == 0, done.stderr
     assert "24 requests, largest difference" in done.stdout
-    done = command("export.smoke", "--saved_model=no", f"--address={server.grpc}")
-    assert done.stderr == "error: no: holds no exported version; expected EXPORT_BASE/VERSION\n"
     with pytest.raises(UserError, match="NOT_FOUND"):
         smoke(base / "1", server.rest, "rest", "other")
 
@@ -327,6 +333,36 @@ def test_a_version_is_swapped_in_under_load_and_what_was_asked_is_answered(
         assert server.process.wait(timeout=60) == 0
     finally:
         server.process.kill()
+
+
+def test_versions_come_and_go(saved_model: Path, tmp_path: Path) -> None:
+    base = tmp_path / "atrank"
+    (base / "notes").mkdir(parents=True)
+    (base / "99999999999999999999").mkdir()
+    watcher = ModelWatcher("atrank", base)
+    assert not watcher.refresh()
+    (base / "00000001").symlink_to(saved_model)
+    assert watcher.refresh()
+    assert watcher.version == 1
+    assert not watcher.refresh()
+    (base / "2").mkdir()  # Its files are still being copied.
+    assert not watcher.refresh()
+    assert watcher.states()[2][0] == "END"
+    assert watcher.version == 1
+    with watcher.use("atrank") as held:
+        shutil.copytree(saved_model, base / "2", dirs_exist_ok=True)
+        assert watcher.refresh()  # It changed: there is nothing to wait for.
+        assert {n: state for n, (state, _) in watcher.states().items()} == {
+            1: "UNLOADING",
+            2: "AVAILABLE",
+        }
+        request = many_inputs(REQUEST, Schema.load(saved_model / "assets.extra"))
+        assert held.run("score_candidates", request)["score"].shape == (1, 3)
+    assert list(watcher.states()) == [2]
+    shutil.rmtree(base / "2")  # Taken back.
+    assert watcher.refresh()
+    assert watcher.version == 1
+    watcher.close()
 
 
 def test_a_full_queue_is_unavailable(base: Path) -> None:
@@ -374,3 +410,10 @@ def test_mistakes_at_the_start(tmp_path: Path, server: Server, command: Command)
     done = command("export.serve", "--model_base=atrank")
     assert done.returncode == 1
     assert "error: atrank: version 1: " in done.stderr
+    done = command("export.serve", "--model_base=atrank", "--model_name=a b/c")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: atrank: model name 'a b/c': expected letters")
+    taken = f"--rest_port={server.rest.split(':')[1]}"
+    done = command("export.serve", "--model_base=atrank", "--grpc_port=0", taken)
+    assert done.returncode == 1
+    assert "cannot listen there; choose another --rest_port\n" in done.stderr
