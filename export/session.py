@@ -14,20 +14,25 @@ import tensorflow as tf
 Requests = dict[str, dict[str, np.ndarray]]
 
 
-def run(saved_model: str, requests: dict[str, Requests]) -> dict[str, np.ndarray]:
+def run(
+    saved_model: str, requests: dict[str, Requests], *, optimize: bool = True
+) -> dict[str, np.ndarray]:
     """Runs signatures of a SavedModel.
 
     Args:
         saved_model: Directory of one exported version.
         requests: By any name, for each signature its inputs by name. Of those that are not
             there the outputs of the "encode" before it are taken.
+        optimize: Whether TensorFlow optimises the graphs first, as a server lets it.
 
     Returns:
         The outputs, named "NAME/SIGNATURE/OUTPUT".
     """
     outputs = {}
     v1 = tf.compat.v1
-    with v1.Session(graph=tf.Graph()) as session:
+    config = v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = not optimize
+    with v1.Session(graph=tf.Graph(), config=config) as session:
         loaded = v1.saved_model.load(session, ["serve"], saved_model)
         for name, signatures in requests.items():
             memory: dict[str, np.ndarray] = {}

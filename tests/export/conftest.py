@@ -19,7 +19,7 @@ from export.server.servable import Servable
 from tests.conftest import DAY, START
 
 Inputs = dict[str, np.ndarray]
-Exported = tuple[Path, verify.Verification, Inputs]
+Exported = tuple[Path, verify.Verification, Inputs, list[verify._Replay]]
 
 NOW = START + 400 * DAY
 HISTORY = {
@@ -64,7 +64,7 @@ def run(data: TimelineData, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Exported:
-    """An export, what its verification found, and the answers that it found it by.
+    """An export, what its verification found, the answers that it found it by, and the asked.
 
     It takes its time: all processes of a test run share one.
     """
@@ -80,6 +80,12 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str
 
 def _export(run: Path, directory: Path) -> Exported:
     found: Inputs = {}
+    asked: list[verify._Replay] = []
+    replays = verify._replays
+
+    def keep(*arguments: Any) -> list[verify._Replay]:
+        asked.extend(replays(*arguments))
+        return asked
 
     def run_here(saved_model: Path, requests: dict[str, np.ndarray]) -> Inputs:
         # A process of its own, as `verify` has it, takes its time to start.
@@ -87,13 +93,14 @@ def _export(run: Path, directory: Path) -> Exported:
         for path, value in requests.items():
             name, signature, key = path.split("/")
             nested.setdefault(name, {}).setdefault(signature, {})[key] = value
-        found.update(session.run(str(saved_model), nested))
+        found.update(session.run(str(saved_model), nested, optimize=False))
         return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verify, "_run_in_session", run_here)
+        patch.setattr(verify, "_replays", keep)
         version, verification = export_model(run, directory / "atrank")
-    return version, verification, found
+    return version, verification, found, asked
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +113,7 @@ def answers(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Inputs:
     """What `verify` is given as the answers of an export: at first those of `saved_model`."""
     found = {name: values.copy() for name, values in exported[2].items()}
     monkeypatch.setattr(verify, "_run_in_session", lambda *_: found)
+    monkeypatch.setattr(verify, "_replays", lambda *_: exported[3])
     return found
 
 

@@ -22,7 +22,7 @@ from atrank_tf import LastObject, Schema, UserError
 from atrank_tf.run_directory import RunDirectory
 from atrank_tf.settings import MODELS
 from data_pipeline.dataset import TimelineData
-from export import serving_configs, session, versions
+from export import serving_configs, session, versions, warmup
 from export import verify as verify_module
 from export.export_model import export_model
 from export.raw_inputs import RawInputs
@@ -46,7 +46,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_verification_replays_held_out_users(exported: Exported) -> None:
-    _, found, _ = exported
+    _, found, _, _ = exported
     assert found.requests > 20
     assert found.difference <= 1e-5
     assert found.warmups == 2 * 2 * 6  # Targets, histories, signatures with `encode`.
@@ -415,6 +415,7 @@ def test_an_export_that_fails_verification_is_no_version(
         raise UserError("scores differ")
 
     monkeypatch.setattr(keras.export.ExportArchive, "write_out", write_nothing)
+    monkeypatch.setattr(warmup, "requests", lambda *_: [])
     monkeypatch.setattr(verify_module, "verify", fail)
     with pytest.raises(UserError, match="scores differ"):
         export_model(run, tmp_path / "atrank")
