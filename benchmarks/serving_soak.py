@@ -35,6 +35,7 @@ from atrank_tf.errors import UserError
 from atrank_tf.schema import Schema
 from export import warmup
 from export.client import Client
+from export.requests import predict_request
 from export.smoke import smoke
 from export.status import ServingError
 
@@ -180,7 +181,7 @@ def _other_values(shuffled: random.Random, values: np.ndarray) -> np.ndarray:
 def _broken_proto(
     shuffled: random.Random, signature: str, inputs: dict[str, np.ndarray]
 ) -> predict_pb2.PredictRequest:
-    request = warmup.predict_request("atrank", signature, inputs)
+    request = predict_request("atrank", signature, inputs)
     for _ in range(shuffled.randint(1, 3)):
         name = shuffled.choice(sorted(inputs))
         proto = request.inputs[name]

@@ -13,13 +13,12 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_pb2,
     model_service_pb2_grpc,
-    predict_pb2,
     prediction_service_pb2_grpc,
 )
 from urllib3.util import Retry
 
 from atrank_tf.schema import Schema
-from export.requests import Inputs, Request, by_verb, many, of_target
+from export.requests import Inputs, Request, by_verb, many, of_target, predict_request
 from export.signature import signature_name
 from export.status import ServingError, code_of_http
 
@@ -182,10 +181,8 @@ class _Grpc:
         self._timeout = timeout
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
-        request = predict_pb2.PredictRequest(model_spec=self._spec)
-        request.model_spec.signature_name = signature
-        for name, values in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+        request = predict_request(self._spec.name, signature, inputs)
+        request.model_spec.MergeFrom(self._spec)
         response = self._call(self._prediction.Predict, request)
         return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
 

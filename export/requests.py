@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
 
 from atrank_tf.errors import UserError
 from atrank_tf.schema import Group, Schema
@@ -124,6 +125,18 @@ def by_verb(inputs: Inputs) -> dict[str, Inputs]:
         "score_memory": asked,
         "explain": rows,
     }
+
+
+def predict_request(
+    model: str, signature: str, inputs: Mapping[str, np.ndarray]
+) -> predict_pb2.PredictRequest:
+    """Returns what a signature is asked, as servers take it."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model
+    request.model_spec.signature_name = signature
+    for name, values in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    return request
 
 
 def _examples(rows: Inputs) -> np.ndarray:

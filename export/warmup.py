@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
 from atrank_tf.errors import UserError
 from atrank_tf.schema import Group, Schema
-from export.requests import Inputs, Request, many
+from export.requests import Inputs, Request, many, predict_request
 
 FILE_NAME = "tf_serving_warmup_requests"
 
@@ -67,16 +67,6 @@ def write(path: Path, inputs: Mapping[str, list[Inputs]], model_name: str) -> No
                 log = prediction_log_pb2.PredictionLog()
                 log.predict_log.request.CopyFrom(predict_request(model_name, signature, asked))
                 writer.write(log.SerializeToString())
-
-
-def predict_request(model: str, signature: str, inputs: Inputs) -> predict_pb2.PredictRequest:
-    """Returns what a signature is asked, as servers take it."""
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = model
-    request.model_spec.signature_name = signature
-    for name, values in inputs.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-    return request
 
 
 def read(path: Path) -> list[tuple[str, Inputs]]:
