@@ -42,8 +42,8 @@ def time_bucket(gap: tf.Tensor, bounds: Sequence[int]) -> tf.Tensor:
         bounds: Ascending, in units of time.
 
     Returns:
-        int64 [...], from 0 to the number of bounds.
+        int32 [...], from 0 to the number of bounds.
     """
     ascending = tf.constant(bounds, tf.int64)
-    flat = tf.searchsorted(ascending, tf.reshape(gap, [-1]), side="right", out_type=tf.int64)
+    flat = tf.searchsorted(ascending, tf.reshape(gap, [-1]), side="right", out_type=tf.int32)
     return tf.reshape(flat, tf.shape(gap))

@@ -9,6 +9,7 @@ Example:
 """
 
 import dataclasses
+import signal
 import subprocess
 import sys
 import tempfile
@@ -242,6 +243,9 @@ def _run_in_session(saved_model: Path, requests: dict[str, np.ndarray]) -> dict[
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode:
             reason = (process.stderr.strip() or "no message").splitlines()[-1]
+            if process.returncode < 0:
+                name = signal.Signals(-process.returncode).name
+                reason = f"the process was ended by {name} (is there memory enough?)"
             raise UserError(f"{saved_model}: the session loader cannot run it: {reason}")
         return dict(np.load(outputs))
 

@@ -65,18 +65,28 @@ class GapBias(keras.layers.Layer):
             float [spaces, batch, queries, tokens].
         """
         gaps = query_times[:, :, tf.newaxis] - times[:, tf.newaxis, :]
-        hidden_bucket = len(self.time_bounds) + 1
-        buckets = tf.where(gaps > 0, time_bucket(gaps, self.time_bounds), hidden_bucket)
-        table = tf.convert_to_tensor(self.time)
-        hidden = tf.fill(
-            [self.num_spaces, 1], tf.cast(max(_INVISIBLE, float(table.dtype.min) / 2), table.dtype)
-        )
+        # Nothing is nearer than 1: bucket 0 is what is not visible.
+        buckets = time_bucket(gaps, [1, *self.time_bounds])
         order = _num_before(query_times, times)[:, :, tf.newaxis]
         order -= _num_before(times, times)[:, tf.newaxis, :]
-        biases = _look_up(tf.concat([table, hidden], axis=1), buckets) + _look_up(
-            tf.convert_to_tensor(self.order), time_bucket(order, _ORDER_BOUNDS)
-        )
+        order = tf.clip_by_value(order, 0, _ORDER_BOUNDS[-1])
+        table = self._table()
+        places = buckets * table.shape[2] + order
+        biases = _look_up(tf.reshape(table, [self.num_spaces, -1]), places)
         return tf.ensure_shape(biases, [self.num_spaces, None, None, None])
+
+    def _table(self) -> tf.Tensor:
+        """The bias of each gap in time and in order, float [spaces, 1 + buckets, 1 + last bound].
+
+        Gaps in time are numbered by their buckets, those in order are as they are: what lies
+        beyond the last bound has its bias.
+        """
+        time, order = tf.convert_to_tensor(self.time), tf.convert_to_tensor(self.order)
+        invisible = tf.cast(max(_INVISIBLE, float(time.dtype.min) / 2), time.dtype)
+        time = tf.concat([tf.fill([self.num_spaces, 1], invisible), time], axis=1)
+        steps = tf.range(_ORDER_BOUNDS[-1] + 1, dtype=tf.int64)
+        by_step = tf.gather(order, time_bucket(steps, _ORDER_BOUNDS), axis=1)
+        return time[:, :, tf.newaxis] + by_step[:, tf.newaxis, :]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -88,15 +98,31 @@ class GapBias(keras.layers.Layer):
 
 
 def _num_before(moments: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
-    """How many of `times` [batch, tokens] come before each of `moments`, int64 [batch, moments]."""
-    is_before = moments[:, :, tf.newaxis] > times[:, tf.newaxis, :]
-    return tf.reduce_sum(tf.cast(is_before, tf.int64), axis=-1)
+    """How many of `times` [batch, tokens] come before each of `moments`, int32 [batch, moments]."""
+    return tf.searchsorted(tf.sort(times, axis=1), moments, side="left")
 
 
-def _look_up(table: tf.Tensor, buckets: tf.Tensor) -> tf.Tensor:
-    """Columns of a table [spaces, buckets], as [spaces, batch, queries, tokens].
+def _look_up(table: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """Columns of a table [spaces, n], as [spaces, batch, queries, tokens].
 
-    A product with one-hot columns, and not a look-up: its gradient is a product, too.
+    The numbers of all spaces are copied together. Their gradient is a sum by place, of each
+    row by itself: in the same order each time, and without TensorFlow's own one-by-one scatter.
     """
-    columns = tf.one_hot(buckets, table.shape[1], axis=0, dtype=table.dtype)
-    return tf.tensordot(table, columns, axes=1)
+
+    @tf.custom_gradient
+    def looked_up(table: tf.Tensor) -> tuple[tf.Tensor, object]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            rows = tf.reshape(places, [tf.shape(places)[0], -1])
+            sums = [
+                tf.math.bincount(
+                    rows, tf.reshape(space, tf.shape(rows)), size, size, tf.float32, axis=-1
+                )
+                for space in tf.unstack(tf.cast(upstream, tf.float32))
+            ]
+            return tf.cast(tf.reduce_sum(sums, axis=1), table.dtype)
+
+        size = table.shape[1]
+        found = tf.gather(tf.transpose(table), places)
+        return tf.transpose(found, [3, 0, 1, 2]), gradient
+
+    return looked_up(table)

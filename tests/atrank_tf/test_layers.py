@@ -216,6 +216,27 @@ def test_a_bias_for_each_space_and_bucket() -> None:
     assert (found[:, 0, 1, [0, 1, 5, 6, 7]] < -1e8).all()
 
 
+def test_gradients_of_the_biases() -> None:
+    layer = GapBias(num_spaces=2, time_bounds=[10, 20])
+    random = np.random.default_rng(0)
+    query_times = tf.constant(random.integers(0, 60, (3, 4)))
+    times = tf.constant(random.integers(0, 60, (3, 50)))
+    factors = random.normal(size=(2, 3, 4, 50))
+    factors *= layer(query_times, times).numpy() > -1e8
+
+    def total() -> tf.Tensor:
+        return tf.reduce_sum(tf.cast(factors, tf.float32) * layer(query_times, times))
+
+    with tf.GradientTape() as tape:
+        loss = total()
+    weights = [layer.time, layer.order]
+    for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+        for place in np.ndindex(*weight.shape):  # Linear in each: a step of any size will do.
+            weight.assign(np.eye(weight.shape[1])[[place[1]] * 2] * np.eye(2)[:, [place[0]]])
+            assert float(total()) == pytest.approx(float(gradient[place]), abs=1e-4)
+            weight.assign(np.zeros(weight.shape))
+
+
 def test_mean_of_the_values_of_a_feature() -> None:
     encoder = object_encoder()
     encoder.network.kernel.assign(np.eye(16, 8, -8))  # Passes on color and tag.

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -423,13 +424,19 @@ def test_an_export_that_fails_verification_is_no_version(
 
 
 def test_verification_fails_on_what_the_session_loader_cannot_run(
-    run: Path, saved_model: Path, tmp_path: Path
+    run: Path, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError, match=r"tf_serving_warmup_requests: no such file; expected a"):
         verify(run, tmp_path)
     shutil.copytree(saved_model, tmp_path / "1")
     (tmp_path / "1/saved_model.pb").write_bytes(b"nothing")
     with pytest.raises(UserError, match="the session loader cannot run it"):
+        verify(run, tmp_path / "1")
+    ended = tmp_path / "ended"
+    ended.write_text("#!/bin/sh\nkill -9 $$\n")
+    ended.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(ended))
+    with pytest.raises(UserError, match=r"it: the process was ended by SIGKILL .*memory enough"):
         verify(run, tmp_path / "1")
 
 
