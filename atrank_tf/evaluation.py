@@ -31,7 +31,7 @@ class Scoring:
     def __init__(self, model: Ranker, batches: tf.data.Dataset) -> None:
         self._schema = model.schema
         self._batches = batches
-        self._score = tf.function(model, input_signature=[batches.element_spec[0]])
+        self._score = tf.function(model, input_signature=[batches.element_spec[0]], autograph=False)
         self.seconds: list[float] = []
         self.candidates: list[int] = []
 

@@ -65,9 +65,18 @@ def _take(dense: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.reshape(dense, [-1, *dense.shape[2:]]), places)
 
 
+def row_ids(rows: tf.RaggedTensor) -> tf.Tensor:
+    """Returns which row each value is in, int64 [total length].
+
+    As `rows.value_rowids()`, whose graph is several times as large and writes a padded mask.
+    """
+    places = tf.range(tf.shape(rows.flat_values, tf.int64)[0])
+    return tf.searchsorted(rows.row_limits(), places, side="right", out_type=tf.int64)
+
+
 def per_value(rows: tf.RaggedTensor, row_values: tf.Tensor) -> tf.Tensor:
     """Repeats what each row has, [batch, ...], for each of its values: [total length, ...]."""
-    return tf.gather(row_values, rows.value_rowids())
+    return tf.gather(row_values, row_ids(rows))
 
 
 def spread(rows: tf.RaggedTensor, row_values: tf.Tensor) -> tf.RaggedTensor:
@@ -106,7 +115,7 @@ def concat_rows(batches: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
 def sort_rows(rows: tf.RaggedTensor, keys: tf.RaggedTensor) -> tf.RaggedTensor:
     """Sorts each row of `rows` [batch, (length), ...] by its `keys` [batch, (length)], stably."""
     order = tf.argsort(keys.flat_values, stable=True)
-    owners = tf.gather(keys.value_rowids(), order)
+    owners = tf.gather(row_ids(keys), order)
     order = tf.gather(order, tf.argsort(owners, stable=True))
     return like(rows, _permute(rows.flat_values, tf.math.invert_permutation(order)))
 

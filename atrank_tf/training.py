@@ -119,6 +119,7 @@ class _Loop:
         self._step = tf.function(
             lambda *batch: model.train_step(batch),
             input_signature=self._batches.element_spec[1:],
+            autograph=False,
         )
         self._step.get_concrete_function()  # Traced here, or the first epoch would pay for it.
         left = batches_an_epoch * (settings.epochs - state["epoch"]) - state["batch"]

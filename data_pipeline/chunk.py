@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from atrank_tf import ragged
 from atrank_tf.schema import Group, Schema
 
 Chunk = dict[str, Any]
@@ -39,7 +40,7 @@ def target_features(group: Group) -> tuple[str, str]:
 
 def keys(times: tf.RaggedTensor) -> tf.Tensor:
     """One number for the user's place in the chunk and the time; it sorts as the pair does."""
-    return tf.bitwise.left_shift(times.value_rowids(), _TIME_BITS) + times.flat_values
+    return tf.bitwise.left_shift(ragged.row_ids(times), _TIME_BITS) + times.flat_values
 
 
 def key_user(keys: tf.Tensor) -> tf.Tensor:
@@ -66,7 +67,7 @@ def place_in_moment(times: tf.RaggedTensor) -> tf.Tensor:
 
 def in_split(chunk: Chunk, times: tf.RaggedTensor, split: str) -> tf.Tensor:
     """Whether each time lies in a split of its user: bool, flat."""
-    row_ids = times.value_rowids()
+    row_ids = ragged.row_ids(times)
     validation_start = tf.gather(chunk["validation_start"], row_ids)
     test_start = tf.gather(chunk["test_start"], row_ids)
     t = times.flat_values

@@ -24,6 +24,9 @@ _TOKEN_BUDGET = 3072
 # length, few enough to hold in memory with histories of tens of thousands of events.
 _CHUNK_USERS = 1024
 
+# No function here branches on a tensor in Python: to translate them all would take its time.
+_as_is = tf.autograph.experimental.do_not_convert
+
 
 class TimelineData:
     """What `prepare` wrote, opened for training, evaluation and export.
@@ -120,7 +123,7 @@ class TimelineData:
             draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
         else:
             draws = tf.data.Dataset.from_tensors(tf.constant(epoch or 0, tf.int64))
-        return draws.flat_map(lambda draw: self._epoch(cut, seed, draw)).prefetch(4)
+        return draws.flat_map(_as_is(lambda draw: self._epoch(cut, seed, draw))).prefetch(4)
 
     def epochs(self, first: int, last: int, seed: int = 0, **options: Any) -> tf.data.Dataset:
         """Returns the training batches of several epochs, one epoch after the other.
@@ -139,8 +142,9 @@ class TimelineData:
         """
         cut = self._cut("train", **options)
 
+        @_as_is
         def numbered(epoch: tf.Tensor) -> tf.data.Dataset:
-            return self._epoch(cut, seed, epoch).map(lambda *batch: (epoch, *batch))
+            return self._epoch(cut, seed, epoch).map(_as_is(lambda *batch: (epoch, *batch)))
 
         return tf.data.Dataset.range(first, last).flat_map(numbered).prefetch(4)
 
@@ -201,7 +205,7 @@ class TimelineData:
         """The batches of one epoch."""
         epoch_seed = tf.stack([seed, draw])
         return self._timelines(cut, epoch_seed).flat_map(
-            lambda number, timelines: self._batches(cut, epoch_seed, number, timelines)
+            _as_is(lambda number, timelines: self._batches(cut, epoch_seed, number, timelines))
         )
 
     def _timelines(self, cut: Cut, seed: tf.Tensor) -> tf.data.Dataset:
@@ -235,7 +239,7 @@ class TimelineData:
             order = _chunk_seed(seed, number) + 2
             indices = tf.random.experimental.stateless_shuffle(indices, order)
         return tf.data.Dataset.from_tensor_slices(indices).map(
-            lambda index: make_batch(chunk, index, self.schema, cut, seed),
+            _as_is(lambda index: make_batch(chunk, index, self.schema, cut, seed)),
             num_parallel_calls=2,
             deterministic=True,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from atrank_tf import ragged
 from atrank_tf.schema import Group, Schema
 from data_pipeline import negatives
 from data_pipeline.chunk import Chunk, in_split, place_in_moment, pool, target_features
@@ -128,7 +129,7 @@ def _training_candidates(
     time_feature, object_feature = target_features(group)
     positives = _gather(chunk, object_feature, targets).flat_values
     times = _gather(chunk, time_feature, targets).flat_values
-    owners = tf.gather(users, targets.value_rowids())
+    owners = ragged.per_value(targets, users)
     bounds = chunk[f"{group.name}/untouched"]
     number = cut.num_negatives
     # A moment's first positive has the first negatives of its order, and so on.
@@ -153,10 +154,10 @@ def _training_candidates(
     def flat(columns: tf.Tensor) -> tf.Tensor:
         return tf.boolean_mask(tf.broadcast_to(columns, tf.shape(objects)), keep)
 
-    def ragged(columns: tf.Tensor) -> tf.RaggedTensor:
+    def of_targets(columns: tf.Tensor) -> tf.RaggedTensor:
         return tf.RaggedTensor.from_row_splits(flat(columns), splits, validate=False)
 
-    return ragged(objects), ragged(times[:, tf.newaxis]), flat(label)
+    return of_targets(objects), of_targets(times[:, tf.newaxis]), flat(label)
 
 
 def _evaluation_candidates(
@@ -178,9 +179,9 @@ def _evaluation_candidates(
     sampled = group.num_oov + negatives.sample_untouched(
         bounds,
         pool(group, cut.split),
-        tf.gather(users, drawn.value_rowids()),
+        ragged.per_value(drawn, users),
         drawn.flat_values,
-        tf.gather(order, drawn.value_rowids()),
+        ragged.per_value(drawn, order),
     )
     objects = tf.concat([positives, drawn.with_flat_values(sampled)], axis=1)
     labels = tf.concat([tf.ones_like(positives), tf.zeros_like(drawn)], axis=1)

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from atrank_tf import ragged
 from data_pipeline.chunk import is_new
 
 # Room for an object row in a key that also holds a user's place in the chunk.
@@ -10,7 +11,7 @@ _OBJECT_BITS = 40
 
 def distinct_objects(objects: tf.RaggedTensor) -> tf.RaggedTensor:
     """Returns each row's distinct values, sorted: int64 [rows, (values)] to the same."""
-    keys = tf.bitwise.left_shift(objects.value_rowids(), _OBJECT_BITS) + objects.flat_values
+    keys = tf.bitwise.left_shift(ragged.row_ids(objects), _OBJECT_BITS) + objects.flat_values
     keys = tf.sort(keys)
     keys = tf.boolean_mask(keys, is_new(keys))
     return tf.RaggedTensor.from_value_rowids(
@@ -38,7 +39,7 @@ def untouched_bounds(touched: tf.RaggedTensor) -> tf.RaggedTensor:
     Returns:
         s_j - j in ascending keys that also hold the row, int64 [rows, (objects)].
     """
-    rows = touched.value_rowids()
+    rows = ragged.row_ids(touched)
     places = tf.range(tf.shape(rows, out_type=tf.int64)[0]) - tf.gather(touched.row_starts(), rows)
     keys = tf.bitwise.left_shift(rows, _OBJECT_BITS) + touched.flat_values - places
     return touched.with_flat_values(keys)

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from atrank_tf import ragged
 from atrank_tf.schema import Schema
 from data_pipeline.chunk import (
     Chunk,
@@ -161,9 +162,9 @@ def _stretches(chunk: Chunk, schema: Schema, cut: Cut, seed: tf.Tensor) -> dict[
 
     stretches = {}
     for (name, each), mine in zip(times.items(), places, strict=True):
-        number = (mine - tf.gather(origins, each.value_rowids())) // size
+        number = (mine - ragged.per_value(each, origins)) // size
         number = tf.where(is_train[name], number, _NO_STRETCH)
-        stretches[name] = tf.bitwise.left_shift(each.value_rowids(), _STRETCH_BITS) + number
+        stretches[name] = tf.bitwise.left_shift(ragged.row_ids(each), _STRETCH_BITS) + number
     found = tf.sort(tf.concat([stretches[name] for name in features.values()], axis=0))
     has_targets = tf.bitwise.bitwise_and(found, _NO_STRETCH) != _NO_STRETCH
     found = tf.boolean_mask(found, tf.logical_and(is_new(found), has_targets))

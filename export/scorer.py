@@ -5,6 +5,7 @@ from typing import cast
 
 import tensorflow as tf
 
+from atrank_tf import ragged
 from atrank_tf.models import ATRank, Ranker
 from export.memory import Memory
 from export.raw_inputs import Inputs, RawInputs
@@ -104,7 +105,7 @@ class Scorer:
         outputs, first = {}, tf.zeros_like(now)
         for group in self.model.schema.groups:
             places = history[group.name]["place"]
-            owners = places.value_rowids()
+            owners = ragged.row_ids(places)
             behind = tf.ragged.range(places.row_lengths()).flat_values + tf.gather(first, owners)
             outputs[f"{group.name}_weights"] = tf.scatter_nd(
                 tf.stack([owners, places.flat_values], axis=1),

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from atrank_tf import ragged
 from atrank_tf.layers.embedding_table import EmbeddingTable
 from atrank_tf.schema import Group, feature_vocabulary
 
@@ -111,7 +112,7 @@ class ObjectEncoder(keras.layers.Layer):
         values = tf.ragged.range(starts, tf.gather(splits, objects + 1))
         vectors = table(tf.gather(rows, values.flat_values), training=training)
         count = tf.shape(objects)[0]
-        total = tf.math.unsorted_segment_sum(vectors, values.value_rowids(), count)
+        total = tf.math.unsorted_segment_sum(vectors, ragged.row_ids(values), count)
         lengths = tf.cast(tf.maximum(values.row_lengths(), tf.ones([], tf.int64)), total.dtype)
         return total / lengths[:, tf.newaxis]
 

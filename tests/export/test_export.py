@@ -428,6 +428,7 @@ def test_verification_fails_on_what_the_session_loader_cannot_run(
 ) -> None:
     with pytest.raises(UserError, match=r"tf_serving_warmup_requests: no such file; expected a"):
         verify(run, tmp_path)
+    monkeypatch.setattr(verify_module, "_replays", lambda *_: [])
     shutil.copytree(saved_model, tmp_path / "1")
     (tmp_path / "1/saved_model.pb").write_bytes(b"nothing")
     with pytest.raises(UserError, match="the session loader cannot run it"):
