@@ -1,6 +1,7 @@
 """Every message that a mistake in the logs, the schema or the flags can bring."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -122,14 +123,11 @@ def test_repeated_candidate(tmp_path: Path) -> None:
     [
         ("", "cannot be read: "),
         ("user,thing,time\n1,2,3\n", "no column 'object'; its columns are user, thing, time"),
-        (
-            HEADER + "1,2,3\n1,2\n",
-            r"cannot be read: CSV parse error: (Row #3: )?Expected 3 columns",
-        ),
+        (HEADER + "1,2,3\n1,2\n", "cannot be read: .*Expected 3 columns, got 2"),
     ],
 )
 def test_bad_file(tmp_path: Path, text: str, expected: str) -> None:
-    assert failure(tmp_path, ITEM, e=text).startswith(f"e.csv: {expected}")
+    assert re.match(f"e.csv: {expected}", failure(tmp_path, ITEM, e=text))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
-import sys
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
