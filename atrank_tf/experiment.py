@@ -28,6 +28,7 @@ def _main() -> None:
         "seeds": FLAGS.seeds,
         "seconds": FLAGS.seconds,
         "learning_rates": tuple(_rate(text) for text in FLAGS.learning_rates or ()),
+        "tuning_seconds": FLAGS.tuning_seconds,
     }
     budget = dataclasses.replace(budget, **{name: value for name, value in given.items() if value})
     output = Path(FLAGS.output_dir)
@@ -77,8 +78,13 @@ def main() -> None:
     flags.DEFINE_list(
         "learning_rates",
         None,
-        "Learning rates to try with each model, for "
-        f"{experiments.FULL.tuning_seconds:.0f} s each; a single one is taken as it is.",
+        "Learning rates to try with each model; a single one is taken as it is.",
+    )
+    flags.DEFINE_float(
+        "tuning_seconds",
+        None,
+        f"Seconds to try each of them; {experiments.FULL.tuning_seconds:.0f} by default.",
+        lower_bound=0.1,
     )
     cli.run(_main)
 

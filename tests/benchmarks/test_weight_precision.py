@@ -1,0 +1,46 @@
+"""Weights in fewer bits: how far they are moved, what they take, what is measured."""
+
+import numpy as np
+import pytest
+
+from atrank_tf.settings import Settings
+from atrank_tf.training import train
+from benchmarks import weight_precision
+from data_pipeline.dataset import TimelineData
+
+TABLE = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+
+
+def test_int8_rows_have_a_scale_each() -> None:
+    table = TABLE * np.array([[1.0], [100.0], [0.0]] * 3, np.float32)
+    rounded, size = weight_precision.as_int8_tables(table, is_table=True)
+    largest = np.abs(table).max(axis=1, keepdims=True)
+    assert (np.abs(rounded - table) <= largest / 254 * 1.001).all()
+    assert np.abs(rounded - table).max() > 0
+    assert all(len(np.unique(row)) <= 255 for row in rounded)
+    assert size == 9 * 5 + 9 * 4
+    kept, size = weight_precision.as_int8_tables(table, is_table=False)
+    np.testing.assert_array_equal(kept, table)
+    assert size == 9 * 5 * 4
+
+
+def test_bfloat16_keeps_eight_bits() -> None:
+    rounded, size = weight_precision.as_bfloat16(TABLE, is_table=True)
+    np.testing.assert_allclose(rounded, TABLE, rtol=2**-8)
+    assert (rounded != TABLE).any()
+    assert size == 9 * 5 * 2
+
+
+def test_what_is_measured(data: TimelineData, tmp_path_factory: pytest.TempPathFactory) -> None:
+    run = tmp_path_factory.mktemp("run")
+    settings = Settings(model="bpr", epochs=1, targets=["item"], model_settings={"width": 8})
+    train(str(data.directory), str(run), settings)
+    found = weight_precision.measure(str(run))
+    assert [r["weights"] for r in found] == ["float32", "bfloat16", "int8 tables"]
+    sizes = [r["bytes"] for r in found]
+    assert sizes[0] == 2 * sizes[1]
+    assert sizes[2] < sizes[0]
+    aucs = [r["auc"]["value"] for r in found]
+    for r, auc in zip(found, aucs, strict=True):
+        assert r["difference"]["value"] == pytest.approx(auc - aucs[0])
+    assert aucs[1] == pytest.approx(aucs[0], abs=0.05)
