@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from atrank_tf import attention_maps, attention_plots, ranking_metrics
 from atrank_tf.experiments import Budget, Results, Trial, averaged
@@ -292,18 +293,24 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def _draw_curves(results: Results, path: Path) -> Path:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for number, (label, (_, trials)) in enumerate(results.items()):
-        for place, trial in enumerate(trials):
-            if trial.curve:
-                seconds, aucs = zip(*trial.curve, strict=True)
-                name = label if place == 0 else None
-                axes.plot(seconds, aucs, marker=".", label=name, **_style(number))
-    axes.set(xlabel="seconds of training", ylabel="validation AUC", xscale="log")
-    axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize="small")
+    panels: dict[str, Results] = {}  # AUCs of different targets are not compared.
+    for label, found in results.items():
+        panels.setdefault(" and ".join(found[0].settings.targets), {})[label] = found
+    figure = Figure(figsize=(7, 4.5 * len(panels)), layout="constrained")
+    rows = figure.subplots(len(panels), squeeze=False)[:, 0]
+    for axes, (targets, mine) in zip(rows, panels.items(), strict=True):
+        for number, (label, (_, trials)) in enumerate(mine.items()):
+            for place, trial in enumerate(trials):
+                if trial.curve:
+                    seconds, aucs = zip(*trial.curve, strict=True)
+                    name = label if place == 0 else None
+                    axes.plot(seconds, aucs, marker=".", label=name, **_style(number))
+        axes.set(xlabel="seconds of training", ylabel=f"validation AUC of {targets}", xscale="log")
+        axes.xaxis.set_major_formatter(LogFormatter())
+        axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize="small")
     figure.savefig(path)
     return path
 

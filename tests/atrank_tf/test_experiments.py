@@ -228,6 +228,9 @@ def test_report(results: tuple[experiments.Results, Path], data: TimelineData) -
     page = paths[0].read_text()
     assert page.count("data:image/svg+xml;base64,") == sum(bool(p.figure) for p in parts) >= 6
     assert 'src="http' not in page
+    curves = (output / "curves.svg").read_text()  # Of item, and of popularity's item and query.
+    assert 'id="axes_2"' in curves
+    assert 'id="axes_3"' not in curves
     table = pd.read_csv(output / "item-metrics.csv").set_index("model")
     assert list(table.index) == [entry.label for entry in ENTRIES]
     auc = experiments.averaged(found["popularity"][1], "item").means["auc"]
