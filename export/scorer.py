@@ -1,7 +1,7 @@
 """The serving graph: from raw ids and timestamps to scores."""
 
 import functools
-from typing import cast
+from typing import Any, cast
 
 import tensorflow as tf
 
@@ -43,7 +43,7 @@ class Scorer:
             )
             self._weights[target] = shared(
                 functools.partial(self._attended, target=target),
-                input_signature=[specs, rows, now],
+                input_signature=[template, rows, now],
             )
 
     def encode(self, inputs: Inputs) -> Outputs:
@@ -100,8 +100,8 @@ class Scorer:
             read; all are where nothing was.
         """
         asked, now = self._of_history(inputs), inputs["request_time"]
-        history = self._history(asked)
-        weights = self._weights[target](asked, self._raw.candidate(inputs, target), now)
+        history, memory = self._history(asked), self._memory(asked)
+        weights = self._weights[target](memory, self._raw.candidate(inputs, target), now)
         outputs, first = {}, tf.zeros_like(now)
         for group in self.model.schema.groups:
             places = history[group.name]["place"]
@@ -124,11 +124,11 @@ class Scorer:
         return self.model.score(memory, {target: candidates}, now)[target]
 
     def _attended(
-        self, inputs: Inputs, candidate: tf.RaggedTensor, now: tf.Tensor, target: str
+        self, memory: Any, candidate: tf.RaggedTensor, now: tf.Tensor, target: str
     ) -> tf.Tensor:
         """Weights [batch, behaviours], means over the latent spaces."""
         model = cast(ATRank, self.model)
-        attention = model.attention(self._history(inputs), {target: candidate}, now)[target]
+        attention = model.candidate_attention(memory, {target: candidate}, now)[target]
         return tf.reduce_mean(attention, axis=0)[:, 0]
 
     def _many(self, memory: object, inputs: Inputs, target: str) -> Outputs:

@@ -204,11 +204,30 @@ class ATRank(HistoryRanker):
             weights[block.name] = block.attention.attention_weights(tokens, memory, moments, times)
             tokens = block(tokens, memory, moments, times)
         last = self.vanilla_attention
-        memory = last.memorize(tokens)
+        kept = {last.name: last.memorize(tokens)}
+        if times is not None:
+            kept["times"] = times
+        return weights | self.candidate_attention(kept, candidates, now)
+
+    def candidate_attention(
+        self, memory: Memory, candidates: Candidates, now: Moments
+    ) -> dict[str, tf.Tensor]:
+        """Returns what candidates attend to in a memory: the part of `attention` by target.
+
+        Args:
+            memory: What `encode` or `extend` returned.
+            candidates: As in a batch.
+            now: As in a batch.
+        """
+        weights = {}
         for target, objects in candidates.items():
             moments = ragged.pad(now[target]) if isinstance(now, dict) else now[:, tf.newaxis]
-            h = self.tokens.candidates(target, objects)
-            weights[target] = last.attention.attention_weights(h, memory, moments, times)
+            weights[target] = self.vanilla_attention.attention.attention_weights(
+                self.tokens.candidates(target, objects),
+                memory[self.vanilla_attention.name],
+                moments,
+                memory.get("times"),
+            )
         return weights
 
     def score(
