@@ -23,14 +23,25 @@ tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 REPOSITORY = Path(__file__).parent.parent
 
-# Modules that take minutes begin first, so that none of them is left alone at the end.
-_LONG = ("test_road", "test_experiments", "test_serve", "test_export", "test_competitors")
+# Modules that take minutes begin first, the longest before the others, so that none of them is
+# left alone at the end.
+_LONG = (
+    "test_road",
+    "test_training",
+    "test_experiments",
+    "test_dataset",
+    "test_export",
+    "test_atrank",
+    "test_serve",
+    "test_attention",
+)
 DAY = 86_400
 START = 1_500_000_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in _LONG)
+    place = {name: number for number, name in enumerate(_LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(_LONG)))
 
 
 def make_logs(directory: Path, seed: int = 0, num_users: int = 24, num_events: int = 600) -> Schema:
