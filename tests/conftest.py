@@ -17,8 +17,8 @@ from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare import prepare
 from tests import processes
 
-# Tests run a graph a few times: to optimise it takes longer than it saves. What commands run
-# in processes of their own is optimised.
+# Tests run a graph a few times: to optimise it takes longer than it saves. The whole road of
+# commands is gone with optimised ones (test_road).
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 REPOSITORY = Path(__file__).parent.parent

