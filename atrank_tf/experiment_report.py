@@ -293,18 +293,18 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def _draw_curves(results: Results, path: Path) -> Path:
-    panels: dict[str, Results] = {}  # AUCs of different targets are not compared.
-    for label, found in results.items():
-        panels.setdefault(" and ".join(found[0].settings.targets), {})[label] = found
+    predicted = [" and ".join(entry.settings.targets) for entry, _ in results.values()]
+    panels = list(dict.fromkeys(predicted))  # AUCs of different targets are not compared.
     figure = Figure(figsize=(7, 4.5 * len(panels)), layout="constrained")
-    rows = figure.subplots(len(panels), squeeze=False)[:, 0]
-    for axes, (targets, mine) in zip(rows, panels.items(), strict=True):
-        for number, (label, (_, trials)) in enumerate(mine.items()):
-            for place, trial in enumerate(trials):
-                if trial.curve:
-                    seconds, aucs = zip(*trial.curve, strict=True)
-                    name = label if place == 0 else None
-                    axes.plot(seconds, aucs, marker=".", label=name, **_style(number))
+    rows = dict(zip(panels, figure.subplots(len(panels), squeeze=False)[:, 0], strict=True))
+    for number, (label, (_, trials)) in enumerate(results.items()):
+        for place, trial in enumerate(trials):
+            if trial.curve:
+                seconds, aucs = zip(*trial.curve, strict=True)
+                name = label if place == 0 else None
+                axes = rows[predicted[number]]
+                axes.plot(seconds, aucs, marker=".", label=name, **_style(number))
+    for targets, axes in rows.items():
         axes.set(xlabel="seconds of training", ylabel=f"validation AUC of {targets}", xscale="log")
         axes.xaxis.set_major_formatter(LogFormatter())
         axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))

@@ -70,7 +70,7 @@ def row_ids(rows: tf.RaggedTensor) -> tf.Tensor:
 
     As `rows.value_rowids()`, whose graph is several times as large and writes a padded mask.
     """
-    places = tf.range(tf.shape(rows.flat_values, tf.int64)[0])
+    places = tf.range(rows.row_splits[-1])
     return tf.searchsorted(rows.row_limits(), places, side="right", out_type=tf.int64)
 
 

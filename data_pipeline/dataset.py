@@ -24,7 +24,7 @@ _TOKEN_BUDGET = 3072
 # length, few enough to hold in memory with histories of tens of thousands of events.
 _CHUNK_USERS = 1024
 
-# No function here branches on a tensor in Python: to translate them all would take its time.
+# No function here branches on a tensor in Python, and autograph takes its time to find that out.
 _as_is = tf.autograph.experimental.do_not_convert
 
 

@@ -244,8 +244,9 @@ def _run_in_session(saved_model: Path, requests: dict[str, np.ndarray]) -> dict[
         if process.returncode:
             reason = (process.stderr.strip() or "no message").splitlines()[-1]
             if process.returncode < 0:
-                name = signal.Signals(-process.returncode).name
-                reason = f"the process was ended by {name} (is there memory enough?)"
+                reason = f"ended by signal {-process.returncode}, after: {reason}"
+            if process.returncode == -signal.SIGKILL:
+                reason = "its process was killed; is there memory enough?"
             raise UserError(f"{saved_model}: the session loader cannot run it: {reason}")
         return dict(np.load(outputs))
 

@@ -33,7 +33,8 @@ class GapBias(keras.layers.Layer):
 
     Args:
         num_spaces: Number of latent spaces.
-        time_bounds: What divides the gaps of time into buckets, for `time_bucket`.
+        time_bounds: What divides the gaps of time into buckets, for `time_bucket`: ascending,
+            from 2 on.
 
     Reference:
         Buckets of the gap in time are ATRank's ("Behavior embedding spaces"); adding a number
@@ -46,13 +47,16 @@ class GapBias(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_spaces = num_spaces
         self.time_bounds = list(time_bounds)
+        if sorted({1, *self.time_bounds}) != [1, *self.time_bounds]:
+            raise ValueError(f"time_bounds is {self.time_bounds}: expected to ascend, from 2 on")
         self.time = self._new_table("time", len(self.time_bounds) + 1)
         self.order = self._new_table("order", len(_ORDER_BOUNDS) + 1)
         self.built = True
 
     def _new_table(self, name: str, num_buckets: int) -> keras.Variable:
         shape = (self.num_spaces, num_buckets)
-        return self.add_weight(name=name, shape=shape, initializer="zeros")
+        # Sums of gradients over all pairs want float32.
+        return self.add_weight(name=name, shape=shape, initializer="zeros", autocast=False)
 
     def call(self, query_times: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
         """Looks the biases up.
@@ -65,28 +69,27 @@ class GapBias(keras.layers.Layer):
             float [spaces, batch, queries, tokens].
         """
         gaps = query_times[:, :, tf.newaxis] - times[:, tf.newaxis, :]
-        # Nothing is nearer than 1: bucket 0 is what is not visible.
+        # What is visible is 1 away or more: bucket 0 is the rest.
         buckets = time_bucket(gaps, [1, *self.time_bounds])
         order = _num_before(query_times, times)[:, :, tf.newaxis]
         order -= _num_before(times, times)[:, tf.newaxis, :]
         order = tf.clip_by_value(order, 0, _ORDER_BOUNDS[-1])
-        table = self._table()
-        places = buckets * table.shape[2] + order
-        biases = _look_up(tf.reshape(table, [self.num_spaces, -1]), places)
+        places = buckets * (_ORDER_BOUNDS[-1] + 1) + order
+        biases = _look_up(self._table(), places, tf.as_dtype(self.compute_dtype))
         return tf.ensure_shape(biases, [self.num_spaces, None, None, None])
 
     def _table(self) -> tf.Tensor:
-        """The bias of each gap in time and in order, float [spaces, 1 + buckets, 1 + last bound].
+        """The bias of each gap in time and in order: float32 [spaces, places].
 
-        Gaps in time are numbered by their buckets, those in order are as they are: what lies
-        beyond the last bound has its bias.
+        A place is a bucket of time, the invisible one first, and within it a gap in order from 0
+        to the last bound, which stands for all beyond.
         """
-        time, order = tf.convert_to_tensor(self.time), tf.convert_to_tensor(self.order)
-        invisible = tf.cast(max(_INVISIBLE, float(time.dtype.min) / 2), time.dtype)
-        time = tf.concat([tf.fill([self.num_spaces, 1], invisible), time], axis=1)
+        invisible = max(_INVISIBLE, float(tf.as_dtype(self.compute_dtype).min) / 2)
+        time = tf.concat([tf.fill([self.num_spaces, 1], invisible), self.time.value], axis=1)
         steps = tf.range(_ORDER_BOUNDS[-1] + 1, dtype=tf.int64)
-        by_step = tf.gather(order, time_bucket(steps, _ORDER_BOUNDS), axis=1)
-        return time[:, :, tf.newaxis] + by_step[:, tf.newaxis, :]
+        order = tf.gather(self.order.value, time_bucket(steps, _ORDER_BOUNDS), axis=1)
+        table = time[:, :, tf.newaxis] + order[:, tf.newaxis, :]
+        return tf.reshape(table, [self.num_spaces, -1])
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -102,27 +105,38 @@ def _num_before(moments: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
     return tf.searchsorted(tf.sort(times, axis=1), moments, side="left")
 
 
-def _look_up(table: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """Columns of a table [spaces, n], as [spaces, batch, queries, tokens].
+def _look_up(table: tf.Tensor, places: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Looks columns of a table up, and counts their gradients once.
 
-    The numbers of all spaces are copied together. Their gradient is a sum by place, of each
-    row by itself: in the same order each time, and without TensorFlow's own one-by-one scatter.
+    The numbers of all spaces are copied together. Their gradient is a sum by place, of each row
+    of the batch by itself, without TensorFlow's own one-by-one scatter; it has no gradient of
+    its own.
+
+    Args:
+        table: float32 [spaces, n].
+        places: int32 [batch, queries, tokens], each in [0, n).
+        dtype: What to return.
+
+    Returns:
+        [spaces, batch, queries, tokens].
     """
 
     @tf.custom_gradient
     def looked_up(table: tf.Tensor) -> tuple[tf.Tensor, object]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            rows = tf.reshape(places, [tf.shape(places)[0], -1])
-            sums = [
-                tf.math.bincount(
-                    rows, tf.reshape(space, tf.shape(rows)), size, size, tf.float32, axis=-1
+            flat = tf.reshape(places, [tf.shape(places)[0], -1])
+            by_row = [  # Of each space, [batch, n].
+                tf.raw_ops.DenseBincount(
+                    input=flat,
+                    size=table.shape[1],
+                    weights=tf.reshape(space, tf.shape(flat)),
+                    binary_output=False,
                 )
                 for space in tf.unstack(tf.cast(upstream, tf.float32))
             ]
-            return tf.cast(tf.reduce_sum(sums, axis=1), table.dtype)
+            return tf.reduce_sum(by_row, axis=1)
 
-        size = table.shape[1]
-        found = tf.gather(tf.transpose(table), places)
+        found = tf.gather(tf.transpose(tf.cast(table, dtype)), places)
         return tf.transpose(found, [3, 0, 1, 2]), gradient
 
     return looked_up(table)

@@ -204,31 +204,33 @@ class ATRank(HistoryRanker):
             weights[block.name] = block.attention.attention_weights(tokens, memory, moments, times)
             tokens = block(tokens, memory, moments, times)
         last = self.vanilla_attention
-        kept = {last.name: last.memorize(tokens)}
+        memory = {last.name: last.memorize(tokens)}
         if times is not None:
-            kept["times"] = times
-        return weights | self.candidate_attention(kept, candidates, now)
+            memory["times"] = times
+        return weights | self.candidate_attention(memory, candidates, now)
 
     def candidate_attention(
         self, memory: Memory, candidates: Candidates, now: Moments
     ) -> dict[str, tf.Tensor]:
-        """Returns what candidates attend to in a memory: the part of `attention` by target.
+        """Returns what candidates attend to in a memory.
 
         Args:
             memory: What `encode` or `extend` returned.
             candidates: As in a batch.
             now: As in a batch.
+
+        Returns:
+            By target float32 [spaces, batch, candidates, behaviours], padded with zeros: see
+            `attention`.
         """
-        weights = {}
-        for target, objects in candidates.items():
-            moments = ragged.pad(now[target]) if isinstance(now, dict) else now[:, tf.newaxis]
-            weights[target] = self.vanilla_attention.attention.attention_weights(
-                self.tokens.candidates(target, objects),
-                memory[self.vanilla_attention.name],
-                moments,
-                memory.get("times"),
+        attend = self.vanilla_attention.attention.attention_weights
+        keys_values, times = memory[self.vanilla_attention.name], memory.get("times")
+        return {
+            target: attend(
+                self.tokens.candidates(target, objects), keys_values, _moments(now, target), times
             )
-        return weights
+            for target, objects in candidates.items()
+        }
 
     def score(
         self, memory: Memory, candidates: Candidates, now: Moments, training: bool = False
@@ -237,10 +239,9 @@ class ATRank(HistoryRanker):
         logits = {}
         keys_values = memory[self.vanilla_attention.name]
         for target, objects in candidates.items():
-            moments = ragged.pad(now[target]) if isinstance(now, dict) else now[:, tf.newaxis]
             h = self.tokens.candidates(target, objects, training=training)
             e = self.vanilla_attention(
-                h, keys_values, moments, memory.get("times"), training=training
+                h, keys_values, _moments(now, target), memory.get("times"), training=training
             )
             if self.mlp:
                 x = tf.concat([h.flat_values, e.flat_values], axis=-1)
@@ -264,3 +265,8 @@ class ATRank(HistoryRanker):
             "time": self.time,
             "downstream": self.downstream,
         }
+
+
+def _moments(now: Moments, target: str) -> tf.Tensor:
+    """The moment of each candidate of a target, or of each row: int64 [batch, candidates or 1]."""
+    return ragged.pad(now[target]) if isinstance(now, dict) else now[:, tf.newaxis]

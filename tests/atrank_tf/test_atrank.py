@@ -87,6 +87,11 @@ def test_attention_is_there_to_be_looked_at(form: ATRank) -> None:
     first = weights["self_attention_0"][:, 0].numpy()
     times = np.array([*(time for _, _, time in EVENTS), NOW - 7])
     visible = times[:, None] > times if form.causal else np.ones((5, 5), bool)
+    memory = form.encode(batch["history"], batch["now"])
+    of_memory = form.candidate_attention(memory, batch["candidates"], batch["now"])
+    assert set(of_memory) == {"item", "query"}
+    for target, found in of_memory.items():
+        np.testing.assert_allclose(found, weights[target], atol=1e-6)
     assert (first[:, ~visible] == 0).all()
     np.testing.assert_allclose(first.sum(-1), [visible.any(axis=1)] * 4, atol=1e-5)
 

@@ -113,10 +113,11 @@ def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:
 def test_command_line(data_dir: Path, runs: Path, command: Command) -> None:
     done = command(
         "atrank_tf.evaluate", f"--data_dir={data_dir}", f"--model_dir={runs}/popularity",
-        "--split=validation", "--negatives=5",
+        "--split=validation", "--negatives=5", f"--baselines={runs}/bpr",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "| item | popularity | " in done.stdout
+    assert "| item | bpr | " in done.stdout
     assert f"wrote {runs}/popularity/metrics.json" in done.stdout
     report = json.loads((runs / "popularity/metrics.json").read_text())
     assert (report["split"], report["negatives"]) == ("validation", 5)

@@ -220,12 +220,15 @@ def test_gradients_of_the_biases() -> None:
     layer = GapBias(num_spaces=2, time_bounds=[10, 20])
     random = np.random.default_rng(0)
     query_times = tf.constant(random.integers(0, 60, (3, 4)))
-    times = tf.constant(random.integers(0, 60, (3, 50)))
+    times = random.integers(0, 60, (3, 50))
+    times[1, 30:] = tf.int64.max  # Padding.
     factors = random.normal(size=(2, 3, 4, 50))
-    factors *= layer(query_times, times).numpy() > -1e8
+    is_visible = layer(query_times, times).numpy() > -1e8
+    assert not is_visible[:, 1, :, 30:].any()
 
+    @tf.function
     def total() -> tf.Tensor:
-        return tf.reduce_sum(tf.cast(factors, tf.float32) * layer(query_times, times))
+        return tf.reduce_sum(tf.where(is_visible, layer(query_times, times) * factors, 0.0))
 
     with tf.GradientTape() as tape:
         loss = total()
@@ -235,6 +238,28 @@ def test_gradients_of_the_biases() -> None:
             weight.assign(np.eye(weight.shape[1])[[place[1]] * 2] * np.eye(2)[:, [place[0]]])
             assert float(total()) == pytest.approx(float(gradient[place]), abs=1e-4)
             weight.assign(np.zeros(weight.shape))
+
+
+def test_sums_of_gradients_are_exact_in_mixed_precision() -> None:
+    layers = [GapBias(1, [10, 20], dtype=policy) for policy in ("mixed_bfloat16", "float32")]
+    query_times, times = tf.constant([[3000]], tf.int64), tf.constant([[0] * 300], tf.int64)
+    gradients = []
+    for layer in layers:
+        with tf.GradientTape() as tape:
+            found = layer(query_times, times)
+            assert found.dtype == layer.compute_dtype
+            loss = tf.reduce_sum(tf.cast(found, tf.float32))
+        gradients.append(tape.gradient(loss, [layer.time, layer.order]))
+    # 300 is no number of bfloat16's.
+    np.testing.assert_array_equal(gradients[0][0], [[0, 0, 300]])
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_bounds_ascend() -> None:
+    for bounds in ([0, 4], [1, 4], [4, 4], [9, 4]):
+        with pytest.raises(ValueError, match=r"time_bounds is \[.*expected to ascend, from 2 on"):
+            GapBias(2, bounds)
 
 
 def test_mean_of_the_values_of_a_feature() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,6 +67,18 @@ def test_gradients_of_padding_are_those_of_tensorflows_own_operations() -> None:
     for one, other in zip(mine, expected, strict=True):
         assert other.any()
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("lengths", [[0, 2, 0, 0, 3, 1, 0], [4], [0, 0], []])
+def test_row_ids(lengths: list[int], dtype: type) -> None:
+    values = tf.zeros([sum(lengths), 3])
+    rows = tf.RaggedTensor.from_row_lengths(values, np.array(lengths, dtype))
+    found = ragged.row_ids(rows)
+    assert found.dtype == tf.int64
+    assert found.numpy().tolist() == rows.value_rowids().numpy().tolist()
+    nested = tf.RaggedTensor.from_row_lengths(rows, np.array([len(lengths)], dtype))
+    assert ragged.row_ids(nested).numpy().tolist() == [0] * len(lengths)
 
 
 def test_per_value() -> None:

@@ -31,16 +31,27 @@ def test_bfloat16_keeps_eight_bits() -> None:
     assert size == 9 * 5 * 2
 
 
-def test_what_is_measured(data: TimelineData, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_is_measured(
+    data: TimelineData,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lost(weight: np.ndarray, is_table: bool) -> weight_precision.Rounded:
+        return np.zeros_like(weight), 0
+
+    monkeypatch.setitem(weight_precision.PRECISIONS, "none", lost)
     run = tmp_path_factory.mktemp("run")
     settings = Settings(model="bpr", epochs=1, targets=["item"], model_settings={"width": 8})
     train(str(data.directory), str(run), settings)
     found = weight_precision.measure(str(run))
-    assert [r["weights"] for r in found] == ["float32", "bfloat16", "int8 tables"]
+    assert [r["weights"] for r in found] == ["float32", "bfloat16", "int8 tables", "none"]
     sizes = [r["bytes"] for r in found]
     assert sizes[0] == 2 * sizes[1]
     assert sizes[2] < sizes[0]
     aucs = [r["auc"]["value"] for r in found]
     for r, auc in zip(found, aucs, strict=True):
         assert r["difference"]["value"] == pytest.approx(auc - aucs[0])
-    assert aucs[1] == pytest.approx(aucs[0], abs=0.05)
+    assert aucs[0] > 0.55
+    assert aucs[1:3] == pytest.approx([aucs[0]] * 2, abs=0.02)
+    assert aucs[3] == 0.5
+    assert sizes[3] == 0

@@ -436,11 +436,12 @@ def test_verification_fails_on_what_the_session_loader_cannot_run(
     with pytest.raises(UserError, match="the session loader cannot run it"):
         verify(run, tmp_path / "1")
     ended = tmp_path / "ended"
-    ended.write_text("#!/bin/sh\nkill -9 $$\n")
-    ended.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(ended))
-    with pytest.raises(UserError, match=r"it: the process was ended by SIGKILL .*memory enough"):
-        verify(run, tmp_path / "1")
+    for signal, expected in ((9, "its process was killed; is there memory"), (6, "6, after: why")):
+        ended.write_text(f"#!/bin/sh\necho why >&2\nkill -{signal} $$\n")
+        ended.chmod(0o755)
+        with pytest.raises(UserError, match=f"cannot run it: .*{expected}"):
+            verify(run, tmp_path / "1")
 
 
 @pytest.mark.usefixtures("answers")
