@@ -13,9 +13,10 @@ ML := runs/ml-100k
 help:  ## Lists the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'
 
+# Python compiles what is ever imported, a small part of what is installed.
 $(READY): setup.py constraints.txt
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,plots,serving]'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[demo,dev,plots,serving]'
 	touch $@
 
 $(DATA)/manifest.json: | $(READY)
