@@ -47,9 +47,18 @@ MODELS = ("atrank", "bilstm")
 _MAX_PAIRS = 4_000_000
 
 
-def _requests(
+def made_up_requests(
     schema: Schema, objects: np.ndarray, rows: int, history: int, candidates: int
 ) -> list[Request]:
+    """Returns requests of full histories of the first group, one a row.
+
+    Args:
+        schema: Of the exported model.
+        objects: Raw ids to draw from.
+        rows: How many requests.
+        history: Behaviours of each.
+        candidates: Candidates of each.
+    """
     random = np.random.default_rng(history + candidates)
     group, target = schema.groups[0], schema.targets[0]
     action = {"action": group.actions[0]} if group.actions else {}
@@ -65,8 +74,8 @@ def _requests(
     return found
 
 
-def _timed(ask: Callable[[], Any], seconds: float) -> dict[str, float]:
-    """Milliseconds of one run, of as many as fit."""
+def timed(ask: Callable[[], Any], seconds: float) -> dict[str, float]:
+    """Returns milliseconds of one run, of as many as fit, by quantile."""
     for _ in range(2):
         ask()
     taken: list[float] = []
@@ -88,7 +97,8 @@ def _signatures(
         for candidates in CANDIDATES:
             if rows * history * max(candidates, history) > _MAX_PAIRS:
                 continue
-            ways = by_verb(many(_requests(schema, objects, rows, history, candidates), schema))
+            asked = made_up_requests(schema, objects, rows, history, candidates)
+            ways = by_verb(many(asked, schema))
             ways["score_memory"] |= servable.run("encode", ways["encode"])
             for verb, inputs in ways.items():
                 if candidates > 1 and verb not in ("score_candidates", "score_memory"):
@@ -96,7 +106,7 @@ def _signatures(
                 name = signature_name(schema, target, verb)
                 if name not in servable.signatures:
                     continue
-                found = _timed(functools.partial(servable.run, name, inputs), seconds)
+                found = timed(functools.partial(servable.run, name, inputs), seconds)
                 shape = {"history": history, "candidates": candidates, "batch": rows}
                 per_second = 1e3 * rows * candidates / found["mean"]
                 yield {"signature": name, **shape, **found, "candidates_per_second": per_second}
@@ -107,12 +117,12 @@ def _many_against_rows(
 ) -> dict[str, float]:
     """500 candidates of one user: once for all, one a row, and what they need at the least."""
     history, candidates = 100, 500
-    inputs = many(_requests(schema, objects, 1, history, candidates), schema)
+    inputs = many(made_up_requests(schema, objects, 1, history, candidates), schema)
     ways = by_verb(inputs)
     times = {}
     for verb in ("score_candidates", "score", "encode"):
         name = signature_name(schema, schema.targets[0], verb)
-        found = _timed(functools.partial(servable.run, name, ways[verb]), seconds)
+        found = timed(functools.partial(servable.run, name, ways[verb]), seconds)
         times[verb] = found["p50"]
     spans = tf.RaggedTensor.from_tensor(inputs[f"{schema.groups[0].name}_times"])
 
@@ -139,13 +149,13 @@ def _over_sockets(
     results = []
     try:
         for history, candidates in itertools.product((20, 100), (1, 100, 1000)):
-            inputs = many(_requests(schema, objects, 1, history, candidates), schema)
+            inputs = many(made_up_requests(schema, objects, 1, history, candidates), schema)
             name = signature_name(schema, target, "score_candidates")
-            bare = _timed(functools.partial(servable.run, name, inputs), seconds)
+            bare = timed(functools.partial(servable.run, name, inputs), seconds)
             result = {"history": history, "candidates": candidates, "session": bare["p50"]}
             for protocol, address in (("grpc", server.grpc), ("rest", server.rest)):
                 with Client(schema, address, protocol=protocol, timeout=60.0) as client:
-                    found = _timed(functools.partial(client.predict, name, inputs), seconds)
+                    found = timed(functools.partial(client.predict, name, inputs), seconds)
                 result[protocol] = found["p50"]
             results.append(result)
     finally:

@@ -21,12 +21,14 @@ MODULES = [
     "export.serve",
     "export.smoke",
     "export.verify",
+    "benchmarks.constant_weights",
     "benchmarks.input_pipeline",
     "benchmarks.movielens",
     "benchmarks.profile_step",
     "benchmarks.serving_latency",
     "benchmarks.serving_soak",
     "benchmarks.synthetic",
+    "benchmarks.weight_precision",
 ]
 
 

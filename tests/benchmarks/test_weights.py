@@ -1,12 +1,16 @@
-"""Weights in fewer bits: how far they are moved, what they take, what is measured."""
+"""Other ways to store weights: in fewer bits, and as constants of the export's graph."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from atrank_tf.settings import Settings
 from atrank_tf.training import train
-from benchmarks import weight_precision
+from benchmarks import constant_weights, weight_precision
 from data_pipeline.dataset import TimelineData
+from export.export_model import export_model
+from export.verify import Verification
 
 TABLE = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
 
@@ -55,3 +59,24 @@ def test_what_is_measured(
     assert aucs[1:3] == pytest.approx([aucs[0]] * 2, abs=0.02)
     assert aucs[3] == 0.5
     assert sizes[3] == 0
+
+
+def test_constants_take_the_place_of_variables(
+    data: TimelineData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = []
+
+    def export(*args: str) -> tuple[Path, Verification]:
+        exported.append(export_model(*args))
+        return exported[-1]
+
+    monkeypatch.setattr(constant_weights, "export_model", export)
+    for shape in ("HISTORIES", "CANDIDATES", "BATCHES"):
+        monkeypatch.setattr(constant_weights, shape, (2,))
+    settings = Settings(model="popularity", targets=["item"])
+    train(str(data.directory), str(tmp_path), settings)
+    size, found = constant_weights.measure(str(tmp_path), 0.1)
+    (_, variables), (_, constants) = exported  # Verified: both score as the model does.
+    assert variables.variable_bytes - constants.variable_bytes >= variables.weight_bytes
+    assert size["constants"] != size["variables"]
+    assert found["variables"] > 0 < found["constants"]
