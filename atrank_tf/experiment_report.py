@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from atrank_tf import attention_maps, attention_plots, ranking_metrics
 from atrank_tf.experiments import Budget, Results, Trial, averaged
@@ -273,14 +273,16 @@ def _draw_density(
 ) -> Path:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
+    places = np.arange(len(density))
+    beside = np.linspace(-0.2, 0.2, len(users))  # Intervals stand side by side.
     for number, (label, measured) in enumerate(users.items()):
         aucs = [_known(measured, mine) for mine in density.values()]
         means = [auc.mean() if len(auc) else np.nan for auc in aucs]
         errors = [1.96 * auc.std() / np.sqrt(max(1, len(auc))) for auc in aucs]
-        axes.errorbar(
-            list(density), means, errors, marker=".", capsize=2, label=label, **_style(number)
-        )
+        x = places + beside[number]
+        axes.errorbar(x, means, errors, marker=".", capsize=2, label=label, **_style(number))
     axes.set(xlabel="behaviours before the test", ylabel=f"AUC of {target}")
+    axes.set_xticks(places, list(density))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     figure.savefig(path)
@@ -306,8 +308,9 @@ def _draw_curves(results: Results, path: Path) -> Path:
                 axes.plot(seconds, aucs, marker=".", label=name, **_style(number))
     for targets, axes in rows.items():
         axes.set(xlabel="seconds of training", ylabel=f"validation AUC of {targets}", xscale="log")
-        axes.xaxis.set_major_formatter(LogFormatter())
-        axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small")
