@@ -64,7 +64,8 @@ def draw_vanilla_attention(shown: Case) -> Figure:
             vmin=0,
             vmax=max(shown.vanilla_attention.max(), 1e-9),
         )
-        ax.set_title(f"{line.target} {line.object}, logit {line.logit:.2f}", fontsize=9, loc="left")
+        title = f"{line.target} {_plain(line.object)}, logit {line.logit:.2f}"
+        ax.set_title(title, fontsize=9, loc="left")
         ax.set_yticks(range(spaces), [f"space {k + 1}" for k in range(spaces)], fontsize=7)
     _mark(axes[-1].xaxis, shown)
     axes[-1].tick_params(axis="x", rotation=90)
@@ -100,7 +101,7 @@ def draw_averages(frame: pd.DataFrame, attention: str) -> Figure:
             else:
                 bar = 0.8 / len(spaces)
                 ax.bar(at + (number - (len(spaces) - 1) / 2) * bar, table[space], bar, color=color)
-        ax.set_xticks(at, table.index, rotation=60, ha="right", fontsize=8)
+        ax.set_xticks(at, map(_plain, table.index), rotation=60, ha="right", fontsize=8)
         ax.axhline(1, color="black", linewidth=0.8, linestyle=":")
         ax.set_xlabel({"gap": "gap between the two"}.get(by, by))
         ax.grid(axis="y", alpha=0.3)
@@ -158,16 +159,21 @@ def _kinds(shown: Case) -> dict[tuple[str, str], str]:
 def _mark(axis: Any, shown: Case) -> None:
     """Names the behaviours along an axis in the colour of their group and action."""
     lines = list(shown.behaviors.itertuples())
-    names = [f"{str(line.object)[:14]}, {duration(line.days)}" for line in lines]
+    names = [f"{_plain(str(line.object)[:14])}, {duration(line.days)}" for line in lines]
     axis.set_ticks(range(len(lines)), names, fontsize=6)
     kinds = _kinds(shown)
     for label, line in zip(axis.get_ticklabels(), lines, strict=True):
         label.set_color(kinds[line.group, line.action])
 
 
+def _plain(text: object) -> str:
+    """Text in which a dollar is a dollar, not the beginning of a formula."""
+    return str(text).replace("$", r"\$")
+
+
 def _legend(figure: Figure, shown: Case) -> None:
     patches = [
-        Patch(color=color, label=group if action == group else f"{group}: {action}")
+        Patch(color=color, label=_plain(group if action == group else f"{group}: {action}"))
         for (group, action), color in _kinds(shown).items()
     ]
     figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=8)

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""What is raised for a user's mistake."""
 
 
 class UserError(ValueError):
@@ -8,3 +8,7 @@ class UserError(ValueError):
     what was expected. Command lines print it and exit with status 1; library
     callers catch it like any `ValueError`.
     """
+
+
+class DivergedError(UserError):
+    """A loss or a score is no number any more."""

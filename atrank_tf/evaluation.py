@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from atrank_tf import json_files, ranking_metrics
 from atrank_tf.calibration import calibration
-from atrank_tf.errors import UserError
+from atrank_tf.errors import DivergedError, UserError
 from atrank_tf.models import Ranker
 from atrank_tf.progress import Progress
 from atrank_tf.run_directory import RunDirectory
@@ -43,6 +43,9 @@ class Scoring:
 
         Returns:
             The scored candidates by target group.
+
+        Raises:
+            DivergedError: A score is NaN.
         """
         targets = self._schema.targets
         parts: dict[str, list[tuple[np.ndarray, ...]]] = {target: [] for target in targets}
@@ -51,6 +54,8 @@ class Scoring:
             start = time.monotonic()
             logits = self._score(inputs).numpy()
             self.seconds.append(time.monotonic() - start)
+            if np.isnan(logits).any():
+                raise DivergedError("a score is nan: the model has diverged")
             self.candidates.append(len(logits))
             users = inputs["user"].numpy()
             first = 0

@@ -9,6 +9,7 @@ Example:
 """
 
 import dataclasses
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -39,7 +40,10 @@ def _main() -> None:
     lengths = experiments.history_lengths(data, 100_000)
     parts = experiment_report.sections(FLAGS.suite, results, lengths, budget, output)
     experiment_report.write(parts, output)  # Whatever becomes of the pictures.
-    parts += experiment_report.attention(results, FLAGS.data_dir, output)
+    try:
+        parts += experiment_report.attention(results, FLAGS.data_dir, output)
+    except UserError as error:
+        print(f"-- no pictures of attention: {error}", file=sys.stderr)
     paths = experiment_report.write(parts, output)
     print(experiment_report.markdown(parts))
     print(f"wrote {', '.join(map(str, paths))}")

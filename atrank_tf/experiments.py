@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from atrank_tf import json_files, ranking_metrics
-from atrank_tf.errors import UserError
+from atrank_tf.errors import DivergedError, UserError
 from atrank_tf.evaluation import Scoring
 from atrank_tf.ranking_metrics import PerUser
 from atrank_tf.run_directory import RunDirectory
 from atrank_tf.schema import Schema
 from atrank_tf.settings import MODELS, Settings
-from atrank_tf.training import DivergedError, train
+from atrank_tf.training import train
 from data_pipeline.dataset import TimelineData
 
 METRICS = ("auc", "hr@10", "ndcg@10", "mrr")
@@ -186,9 +186,12 @@ def run(
             budget, other targets or data, or every entry diverged.
     """
     entries = _entries(suite, data_dir, targets)
-    for rate in budget.learning_rates:  # Before anything is written.
-        dataclasses.replace(entries[0].settings, learning_rate=rate).checked()
-    _begin(suite, budget, targets, Path(output_dir) / "suite.json")
+    given: list[dict[str, Any]] = [{"learning_rate": rate} for rate in budget.learning_rates]
+    given += [{"max_seconds": s} for s in (budget.seconds, budget.tuning_seconds)]
+    for setting in given:  # Before anything is written.
+        dataclasses.replace(entries[0].settings, **setting).checked()
+    data = TimelineData(data_dir, [], targets)
+    _begin(suite, budget, targets, data.manifest.fingerprint, Path(output_dir) / "suite.json")
     results = {}
     for number, entry in enumerate(entries, start=1):
         print(f"-- {suite} {number}/{len(entries)}: {entry.label}", file=sys.stderr, flush=True)
@@ -210,11 +213,13 @@ def run(
     return results
 
 
-def _begin(suite: str, budget: Budget, targets: Collection[str], path: Path) -> None:
+def _begin(
+    suite: str, budget: Budget, targets: Collection[str], fingerprint: str, path: Path
+) -> None:
     """Keeps what a suite was begun with; more seeds may be asked of it later."""
     wanted = {"suite": suite, **dataclasses.asdict(budget)}
     wanted["learning_rates"] = list(budget.learning_rates)
-    wanted["targets"] = sorted(targets)
+    wanted |= {"targets": sorted(targets), "data_fingerprint": fingerprint}
     if path.exists():
         json_files.check_same(
             json_files.read(path),
@@ -347,6 +352,8 @@ def _measure(path: Path, data_dir: str) -> None:
     max_history = run.settings()["max_history"]
     scoring = Scoring(model, data.batches("test", max_history=max_history))
     scored = scoring.run()
+    if len(scoring.seconds) == 1:  # The first batch makes the graph ready, and is not timed.
+        scoring.run()
     arrays: dict[str, Any] = {}
     for target, candidates in scored.items():
         metrics = ranking_metrics.per_user(candidates)
@@ -354,8 +361,7 @@ def _measure(path: Path, data_dir: str) -> None:
         arrays |= {f"{target}/{name}": metrics.means[name] for name in METRICS}
     np.savez(path / _USERS, **arrays)
     training = run.training_cost()
-    counted = slice(1 if len(scoring.seconds) > 1 else 0, None)
-    seconds = sum(scoring.seconds[counted]) / max(1, sum(scoring.candidates[counted]))
+    seconds = sum(scoring.seconds[1:]) / max(1, sum(scoring.candidates[1:]))
     json_files.write(  # Last: where it is, the users' metrics are whole.
         path / _COSTS,
         {

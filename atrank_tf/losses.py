@@ -11,6 +11,10 @@ class PointwiseLoss(keras.losses.BinaryCrossentropy):
     def __init__(self, name: str = "pointwise", **kwargs: object) -> None:
         super().__init__(name=name, **{**kwargs, "from_logits": True})
 
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of each candidate, float [candidates], for sample weights to weigh."""
+        return super().call(tf.reshape(y_true, [-1, 1]), tf.reshape(y_pred, [-1, 1]))
+
 
 class PairwiseLoss(keras.losses.Loss):
     """A loss of how far each positive stands above its negatives, averaged over the negatives.

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from atrank_tf import ranking_metrics
-from atrank_tf.errors import UserError
+from atrank_tf.errors import DivergedError, UserError
 from atrank_tf.evaluation import Scoring
 from atrank_tf.models import Ranker
 from atrank_tf.progress import Progress
@@ -22,10 +22,6 @@ from data_pipeline.dataset import TimelineData
 
 # An interrupted run loses the work of this time at most.
 CHECKPOINT_SECONDS = 300.0
-
-
-class DivergedError(UserError):
-    """The loss is no number any more."""
 
 
 def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf import ragged
 from atrank_tf.layers import AttentionBlock
-from atrank_tf.models.history_ranker import HistoryRanker
+from atrank_tf.models.history_ranker import HistoryRanker, check_dropout
 from atrank_tf.models.ranker import Candidates, History, Moments, num_rows, one_moment
 from atrank_tf.schema import Schema
 from atrank_tf.time_buckets import day_bounds, fine_bounds
@@ -81,8 +81,7 @@ class ATRank(HistoryRanker):
         for name in ("num_spaces", "num_blocks"):
             if locals()[name] < 1:
                 raise ValueError(f"{name} is {locals()[name]}: expected 1 or more")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is {dropout}: expected 0 to below 1")
+        check_dropout(dropout)
         self.num_spaces = num_spaces
         self.num_blocks = num_blocks
         self.dropout = dropout

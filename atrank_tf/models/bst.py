@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.models.history_ranker import HistoryRanker
+from atrank_tf.models.history_ranker import HistoryRanker, check_dropout
 from atrank_tf.models.ranker import Candidates, History, Moments, num_rows, one_moment
 from atrank_tf.schema import Schema
 
@@ -45,6 +45,7 @@ class BST(HistoryRanker):
         super().__init__(schema, **kwargs)
         if num_heads < 1 or self.width % num_heads:
             raise ValueError(f"width ({self.width}) must be a multiple of num_heads ({num_heads})")
+        check_dropout(dropout)
         self.num_heads = num_heads
         self.dropout = dropout
         policy = self.dtype_policy

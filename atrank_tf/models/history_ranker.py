@@ -11,6 +11,16 @@ from atrank_tf.schema import Schema
 from atrank_tf.time_buckets import fine_bounds
 
 
+def check_dropout(dropout: float) -> None:
+    """Checks that some values are kept.
+
+    Raises:
+        ValueError: The share of dropped values is out of [0, 1).
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is {dropout}: expected 0 to below 1")
+
+
 class HistoryRanker(Ranker):
     """A ranker whose behaviours and candidates are vectors of one width.
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf import ragged
 from atrank_tf.layers import EmbeddingTable
-from atrank_tf.models.history_ranker import HistoryRanker
+from atrank_tf.models.history_ranker import HistoryRanker, check_dropout
 from atrank_tf.models.ranker import Candidates, History, Moments, num_rows
 from atrank_tf.schema import Schema
 
@@ -57,7 +57,8 @@ class SASRec(HistoryRanker):
         catalog: What is known of each group's objects: `TimelineData.catalog`.
         num_heads: Attention heads; a divisor of `width`.
         num_blocks: Self-attention blocks.
-        dropout: Share of values dropped in training.
+        dropout: Share of values dropped in training, of attention weights and within the
+            feed-forward network (the paper's drops of embeddings, too).
         **kwargs: `width` and what else `HistoryRanker` has.
 
     Reference:
@@ -77,6 +78,9 @@ class SASRec(HistoryRanker):
         super().__init__(schema, **kwargs)
         if num_heads < 1 or self.width % num_heads:
             raise ValueError(f"width ({self.width}) must be a multiple of num_heads ({num_heads})")
+        check_dropout(dropout)
+        if num_blocks < 1:
+            raise ValueError(f"num_blocks is {num_blocks}: expected 1 or more")
         self.num_heads = num_heads
         self.num_blocks = num_blocks
         self.dropout = dropout

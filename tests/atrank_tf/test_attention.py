@@ -19,7 +19,12 @@ from atrank_tf.attention_maps import (
     of_run,
     user_row,
 )
-from atrank_tf.attention_plots import draw_averages, draw_self_attention, draw_vanilla_attention
+from atrank_tf.attention_plots import (
+    draw_averages,
+    draw_self_attention,
+    draw_vanilla_attention,
+    write,
+)
 from atrank_tf.run_directory import RunDirectory
 from atrank_tf.settings import Settings
 from atrank_tf.training import train
@@ -154,6 +159,17 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData) -> None:
         assert texts <= {"item: buy", "item: view", "item: unknown", "query", "query: unknown"}
     figure = draw_averages(averages(model, data.batches("test").take(1)), "item")
     assert figure.axes[0].get_xlabel() == "gap between the two"
+
+
+def test_a_dollar_is_a_dollar(model: ATRank, data: TimelineData, tmp_path: Path) -> None:
+    moment = find_moment(data.batches("test", num_negatives=2))
+    assert moment is not None
+    shown = case(model, moment, object_names(data.directory / "objects", data.schema))
+    shown.behaviors["object"] = r"$x_$ \foo$"
+    shown.candidates["object"] = r"price $\foo$"
+    figures = {"self": draw_self_attention(shown), "vanilla": draw_vanilla_attention(shown)}
+    for path in write(figures, tmp_path):
+        assert path.stat().st_size
 
 
 def test_a_user_is_found_by_his_id(data: TimelineData) -> None:

@@ -120,6 +120,23 @@ def test_the_verbs_in_mixed_precision(data: TimelineData, name: str) -> None:
     np.testing.assert_allclose(logits(mixed, [example(EVENTS)]), expected, atol=0.05)
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("sasrec", {"num_heads": 3}, r"width \(8\) must be a multiple of num_heads \(3\)"),
+        ("sasrec", {"num_blocks": 0}, "num_blocks is 0: expected 1 or more"),
+        ("sasrec", {"dropout": 1.0}, "dropout is 1.0: expected 0 to below 1"),
+        ("bst", {"num_heads": 0}, r"must be a multiple of num_heads \(0\)"),
+        ("bst", {"dropout": -0.1}, "dropout is -0.1: expected 0 to below 1"),
+    ],
+)
+def test_arguments_out_of_range(
+    data: TimelineData, name: str, given: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(ValueError, match=expected):
+        KINDS[name](data.schema, data.catalog, **given)
+
+
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "sasrec"])
 def test_a_memory_of_one_moment_asks_for_one(data: TimelineData, name: str) -> None:
     batch = make_batch([example(EVENTS)], data.schema)

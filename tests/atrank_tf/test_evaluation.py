@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atrank_tf import UserError
+from atrank_tf.errors import DivergedError, UserError
 from atrank_tf.evaluation import (
     Scoring,
     evaluate,
@@ -88,6 +88,13 @@ def test_scores_and_labels_stay_together(data: TimelineData) -> None:
     found = scored["item"]
     rows_found = list(zip(found.user, found.logit, found.label, strict=True))
     np.testing.assert_allclose(rows_found, expected, rtol=1e-6)
+
+
+def test_scores_that_are_no_numbers_are_refused(data: TimelineData) -> None:
+    model = Popularity(data.schema, data.catalog)
+    model.log_counts["item"].assign(model.log_counts["item"] * float("nan"))
+    with pytest.raises(DivergedError, match="a score is nan: the model has diverged"):
+        Scoring(model, data.batches("test", num_negatives=3)).run()
 
 
 def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Experiments: what a suite trains, that it goes on where it was, and what its report says."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,13 @@ import pandas as pd
 import pytest
 
 from atrank_tf import experiment_report, experiments, ranking_metrics, training
-from atrank_tf.errors import UserError
+from atrank_tf.errors import DivergedError, UserError
 from atrank_tf.evaluation import evaluate
 from atrank_tf.experiments import METRICS, SUITES, Budget, Entry, Trial
 from atrank_tf.ranking_metrics import PerUser
 from atrank_tf.run_directory import RunDirectory
 from atrank_tf.schema import Group, Schema
 from atrank_tf.settings import MODELS, Settings
-from atrank_tf.training import DivergedError
 from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare import prepare
 
@@ -151,11 +151,15 @@ def test_what_diverges_is_left_out_and_told(
         experiments.run("small", str(data_dir), str(tmp_path), BUDGET)
 
 
-def test_a_bad_learning_rate_leaves_nothing(data_dir: Path, tmp_path: Path) -> None:
+def test_a_bad_budget_leaves_nothing(data_dir: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     for rate in (-0.001, float("nan")):
         budget = dataclasses.replace(BUDGET, learning_rates=(0.1, rate))
         with pytest.raises(UserError, match=r"learning_rate is .*: expected a number above 0"):
+            experiments.run("single", str(data_dir), str(output), budget)
+    for name in ("seconds", "tuning_seconds"):
+        budget = dataclasses.replace(BUDGET, **{name: float("nan")})
+        with pytest.raises(UserError, match="max_seconds is nan"):
             experiments.run("single", str(data_dir), str(output), budget)
     assert not output.exists()
 
@@ -197,6 +201,13 @@ def test_a_directory_holds_one_suite(
         experiments.run("small", str(data_dir), str(tmp_path), longer)
     with pytest.raises(UserError, match=r"holds a suite with targets=\[\], not \['query'\]"):
         experiments.run("small", str(data_dir), str(tmp_path), BUDGET, ["query"])
+    manifest = (data_dir / "manifest.json").read_text()
+    shutil.copytree(data_dir, tmp_path / "data")
+    (tmp_path / "data/manifest.json").write_text(
+        manifest.replace(TimelineData(data_dir).manifest.fingerprint, "other")
+    )
+    with pytest.raises(UserError, match=r"data_fingerprint='.*', not 'other'; choose another"):
+        experiments.run("small", str(tmp_path / "data"), str(tmp_path), BUDGET)
 
 
 def test_a_suite_of_some_targets(
@@ -206,7 +217,7 @@ def test_a_suite_of_some_targets(
 
     def diverge(data_dir: str, model_dir: str, settings: Settings) -> None:
         asked.append(settings)
-        raise training.DivergedError("the loss is not finite")
+        raise DivergedError("the loss is not finite")
 
     monkeypatch.setattr(experiments, "train", diverge)
     with pytest.raises(UserError, match="every entry diverged"):

@@ -37,6 +37,23 @@ def test_bpr_of_nothing_to_compare_is_zero() -> None:
 
 
 @pytest.mark.parametrize("loss", [PointwiseLoss(), BPRLoss(), HingeLoss()])
+def test_weights_weigh_each_candidate(loss: keras.losses.Loss) -> None:
+    weights = np.array([1, 1, 1, 3, 3, 1], np.float32)  # The second positive and its negative.
+
+    def of(mine: slice) -> float:
+        alone = np.zeros_like(weights)
+        alone[mine] = 1
+        return float(loss(LABELS, LOGITS, alone))
+
+    first, second, third = of(slice(0, 3)), of(slice(3, 5)), of(slice(5, 6))
+    assert second > 0
+    assert first != second
+    assert first + second + third == pytest.approx(float(loss(LABELS, LOGITS)), rel=1e-5)
+    weighted = float(loss(LABELS, LOGITS, weights))
+    assert weighted == pytest.approx(first + 3 * second + third, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [PointwiseLoss(), BPRLoss(), HingeLoss()])
 def test_losses_serialise(loss: keras.losses.Loss) -> None:
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is type(loss)
