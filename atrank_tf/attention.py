@@ -19,6 +19,7 @@ def _main() -> None:
     from atrank_tf.run_directory import RunDirectory
 
     run = RunDirectory(FLAGS.model_dir)
+    print(f"averaging over {FLAGS.batches} batches of test moments", flush=True)
     seen, frame = attention_maps.of_run(run, FLAGS.data_dir, FLAGS.user, FLAGS.batches)
     figures = draw(seen, frame)
     directory = Path(FLAGS.output_dir or run.path / "attention")

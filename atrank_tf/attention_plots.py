@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from matplotlib.colors import to_hex
+from matplotlib.colors import PowerNorm, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -30,7 +30,7 @@ def draw_self_attention(shown: Case) -> Figure:
     axes = figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
     image: Any = None
     for space, (ax, weights) in enumerate(zip(axes, shown.self_attention, strict=False)):
-        image = ax.imshow(weights, cmap="Greys", vmin=0, vmax=max(shown.self_attention.max(), 1e-9))
+        image = ax.imshow(weights, cmap="Greys", norm=_shades(shown.self_attention))
         ax.set_title(f"latent space {space + 1}", fontsize=10)
     for ax in axes[spaces:]:
         ax.axis("off")
@@ -61,8 +61,7 @@ def draw_vanilla_attention(shown: Case) -> Figure:
             shown.vanilla_attention[:, place],
             cmap="Greys",
             aspect="auto",
-            vmin=0,
-            vmax=max(shown.vanilla_attention.max(), 1e-9),
+            norm=_shades(shown.vanilla_attention),
         )
         title = f"{line.target} {_plain(line.object)}, logit {line.logit:.2f}"
         ax.set_title(title, fontsize=9, loc="left")
@@ -70,7 +69,7 @@ def draw_vanilla_attention(shown: Case) -> Figure:
     _mark(axes[-1].xaxis, shown)
     axes[-1].tick_params(axis="x", rotation=90)
     axes[-1].set_xlabel("behaviour (object, time before the moment), oldest first")
-    figure.suptitle("What candidates read of the history: first what the user chose, then what not")
+    figure.suptitle("What candidates read of the history: the chosen one, then others")
     figure.colorbar(image, ax=axes, label="attention weight")
     _legend(figure, shown)
     return figure
@@ -103,10 +102,12 @@ def draw_averages(frame: pd.DataFrame, attention: str) -> Figure:
                 ax.bar(at + (number - (len(spaces) - 1) / 2) * bar, table[space], bar, color=color)
         ax.set_xticks(at, map(_plain, table.index), rotation=60, ha="right", fontsize=8)
         ax.axhline(1, color="black", linewidth=0.8, linestyle=":")
-        ax.set_xlabel({"gap": "gap between the two"}.get(by, by))
+        ax.set_xlabel({"gap": "gap between reader and behaviour"}.get(by, by))
         ax.grid(axis="y", alpha=0.3)
     axes[0].set_ylabel("attention, as a multiple of even attention")
-    figure.suptitle(f"Average attention: {attention}")
+    block = attention.removeprefix("self_attention_")
+    reader = f"{attention} candidates" if block == attention else f"behaviours, in block {block}"
+    figure.suptitle(f"What {_plain(reader)} read of the history, on average")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure
 
@@ -144,6 +145,11 @@ def to_tensorboard(figures: dict[str, Figure], directory: Path) -> None:
             image = tf.image.decode_png(png.getvalue(), channels=3)
             tf.summary.image(f"attention/{name}", image[tf.newaxis])
     writer.close()
+
+
+def _shades(weights: np.ndarray) -> PowerNorm:
+    """Shades of the square root, so that small weights are seen beside large ones."""
+    return PowerNorm(0.5, vmin=0, vmax=max(weights.max(), 1e-9))
 
 
 def _several(frame: pd.DataFrame, by: str) -> bool:

@@ -42,7 +42,7 @@ class Progress:
             return
         self._shown = now
         rate = (self._done - self._uncounted) / (now - self._start)
-        line = f"{self._what}: {self._done:,} {self._unit}, {rate:,.0f}/s"
+        line = f"{self._what}: {self._done:,} {self._unit}, {rate:,.{0 if rate >= 10 else 1}f}/s"
         if self._total and self._total > self._done:
             left = round(min((self._total - self._done) / rate, max(at_most, 0.0)))
             line += f", about {left // 60}:{left % 60:02d} left"

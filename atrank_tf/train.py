@@ -79,8 +79,12 @@ def _main() -> None:
         seed=FLAGS.seed,
     )
     state = train(FLAGS.data_dir, FLAGS.model_dir, settings)
-    print(f"wrote {FLAGS.model_dir}: best after epoch {state['best_epoch']} of {state['epoch']}")
-    print(f"curves: tensorboard --logdir={FLAGS.model_dir}/tensorboard")
+    if state["epoch"]:
+        best = f"best after epoch {state['best_epoch']} of {state['epoch']}"
+        print(f"wrote {FLAGS.model_dir}: {best}")
+        print(f"curves: tensorboard --logdir={FLAGS.model_dir}/tensorboard")
+    else:
+        print(f"wrote {FLAGS.model_dir}: a model that has nothing to train")
     print(
         f"next: python -m atrank_tf.evaluate --data_dir={FLAGS.data_dir} "
         f"--model_dir={FLAGS.model_dir}"

@@ -28,7 +28,11 @@ import numpy as np
 import requests
 import tensorflow as tf
 from absl import flags
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
 
 from atrank_tf import cli
 from atrank_tf.errors import UserError
@@ -142,16 +146,23 @@ def send_malformed(server: Server, version: Path, count: int, seed: int = 1) -> 
         for number in range(count):
             signature, inputs = shuffled.choice(asked)
             message = ""
+            regress = set(inputs) == {"inputs"} and shuffled.random() < 0.5
             if number % 2:
                 request = _broken_proto(shuffled, signature, inputs)
                 try:
-                    stub.Predict(request, timeout=60.0)
+                    if regress:
+                        stub.Regress(_broken_regression(shuffled, signature, inputs), timeout=60.0)
+                    else:
+                        stub.Predict(request, timeout=60.0)
                     code = "grpc OK"
                 except grpc.RpcError as error:
                     code, message = f"grpc {error.code().name}", error.details()
             else:
                 body = _broken_json(shuffled, signature, inputs)
-                url = f"http://{server.rest}/v1/models/atrank:predict"
+                if regress:
+                    body = _broken_features(shuffled, signature, inputs)
+                verb = "regress" if regress else "predict"
+                url = f"http://{server.rest}/v1/models/atrank:{verb}"
                 response = session.post(url, data=body, timeout=60.0)
                 code, message = f"rest {response.status_code}", response.text
             told[code] += 1
@@ -232,6 +243,45 @@ def _broken_json(shuffled: random.Random, signature: str, inputs: dict[str, np.n
     key = shuffled.choice(["inputs"] * 6 + ["instances", "examples"])
     body = json.dumps({"signature_name": signature, key: columns}).encode()
     return body[: shuffled.randint(0, len(body))] if not shuffled.randrange(10) else body
+
+
+def _broken_regression(
+    shuffled: random.Random, signature: str, inputs: dict[str, np.ndarray]
+) -> regression_pb2.RegressionRequest:
+    request = regression_pb2.RegressionRequest()
+    request.model_spec.name = "atrank"
+    request.model_spec.signature_name = signature
+    for serialized in inputs["inputs"]:
+        example = request.input.example_list.examples.add()
+        example.ParseFromString(serialized)
+        features = example.features.feature
+        name = shuffled.choice([*features, "other"])
+        kind = shuffled.randrange(4)
+        if kind == 0:
+            features.pop(name, None)
+        elif kind == 1:
+            features[name].float_list.value.extend([np.nan, 1e38])
+        elif kind == 2:
+            features[name].bytes_list.value.append(shuffled.randbytes(9))
+        else:
+            features[name].int64_list.value.append(shuffled.randint(-(2**63), 2**63 - 1))
+    return request
+
+
+def _broken_features(
+    shuffled: random.Random, signature: str, inputs: dict[str, np.ndarray]
+) -> bytes:
+    odd = [None, True, -1, 1e99, 0.5, float("nan"), "x", [], [[]], {}, [1, "x"], {"b64": "?"}]
+    examples = []
+    for serialized in inputs["inputs"]:
+        proto = tf.train.Example.FromString(serialized)
+        features: dict[str, Any] = {
+            name: [int(value) for value in feature.int64_list.value]
+            for name, feature in proto.features.feature.items()
+        }
+        features[shuffled.choice([*features, "other"])] = shuffled.choice(odd)
+        examples.append(shuffled.choice([features, features, features, shuffled.choice(odd)]))
+    return json.dumps({"signature_name": signature, "examples": examples}).encode()
 
 
 def _main() -> None:

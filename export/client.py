@@ -43,7 +43,7 @@ class Client:
         timeout: Seconds that a call may take, with all of its tries. Over REST it is the
             connection and each wait for bytes that may take as long.
         retries: How often a call is tried again that the server is UNAVAILABLE for, 0 to 4.
-        max_rows: Requests in one call.
+        max_rows: Rows in one call: requests, or candidates that are explained.
     """
 
     def __init__(
@@ -103,13 +103,17 @@ class Client:
         if not len(request.candidates):
             return []
         inputs = by_verb(many([request], self.schema))["explain"]
-        name = signature_name(self.schema, target, "explain")
-        found = self.predict(name, inputs)
-        lengths = {g.name: inputs[f"{g.name}_length"] for g in self.schema.groups}
-        return [
-            {name: found[f"{name}_weights"][row, : n[row]] for name, n in lengths.items()}
-            for row in range(len(inputs["candidate"]))
-        ]
+        signature = signature_name(self.schema, target, "explain")
+        lengths = {g.name: inputs[f"{g.name}_length"][0] for g in self.schema.groups}
+        told: list[dict[str, np.ndarray]] = []
+        for chunk in _chunks(range(len(inputs["candidate"])), self._max_rows):
+            rows = slice(chunk[0], chunk[-1] + 1)
+            found = self.predict(signature, {name: v[rows] for name, v in inputs.items()})
+            told += [
+                {name: found[f"{name}_weights"][row, :n] for name, n in lengths.items()}
+                for row in range(len(chunk))
+            ]
+        return told
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
         """Asks any signature.

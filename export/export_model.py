@@ -121,12 +121,15 @@ def _main() -> None:
     from export import serving_configs, versions
 
     base = Path(FLAGS.export_base)
+    print("tracing the signatures, then replaying held-out users by each", flush=True)
     version, found = export_model(FLAGS.model_dir, base, FLAGS.data_dir)
     size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
     print(f"wrote {version} ({size / 1e6:.1f} MB)")
     print(f"verified: {found}")
     for path in serving_configs.write(base):
         print(f"wrote {path}")
+    if others := serving_configs.does_not_name(base):
+        print(f"{others} names other models: add {base.resolve().name} to be served beside them")
     if FLAGS.keep:
         for number in versions.prune(base, FLAGS.keep):
             print(f"removed {base / str(number)}")

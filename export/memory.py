@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from atrank_tf import ragged
-from export.raw_inputs import Inputs, held
+from export.raw_inputs import Inputs, held, same_width
 from export.signature import Specs
 
 _LENGTH = "memory_length"
@@ -50,6 +50,10 @@ class Memory:
 
     def unpack(self, inputs: Inputs) -> Any:
         """Returns the memory that `pack` was given; a length is held to what is there."""
+
+        named = _by_name(self._template)
+        padded = {name: inputs[name] for name, spec in named.items() if _is_ragged(spec)}
+        inputs = {**inputs, **(same_width(padded) if padded else {})}
 
         def tensor(name: str, spec: tf.TypeSpec) -> tf.Tensor | tf.RaggedTensor:
             rows = tf.cast(inputs[name], spec.dtype)

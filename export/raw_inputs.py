@@ -106,10 +106,11 @@ class RawInputs:
         return inputs
 
     def _behaviors(self, group: Group, inputs: Inputs) -> dict[str, tf.RaggedTensor]:
-        times = inputs[f"{group.name}_times"]
-        objects = self._object_rows(group, inputs[f"{group.name}_objects"])
+        names = ("objects", "actions", "times") if group.actions else ("objects", "times")
+        sent = same_width({name: inputs[f"{group.name}_{name}"] for name in names})
+        times, objects = sent["times"], self._object_rows(group, sent["objects"])
         if group.actions:
-            actions = self._actions[group.name].lookup(inputs[f"{group.name}_actions"])
+            actions = self._actions[group.name].lookup(sent["actions"])
         else:
             actions = tf.ones_like(objects)
         width = tf.shape(times, tf.int64)[1]
@@ -140,6 +141,16 @@ class RawInputs:
         return tf.where(rows < 0, unknown, rows + group.num_oov)
 
 
+def same_width(padded: Inputs) -> Inputs:
+    """Returns tensors [batch, T, ...] cut to the smallest T among them.
+
+    A server that joins requests pads each tensor to a width of its own: one request whose
+    tensors do not fit each other must not fail those that it is joined with.
+    """
+    width = tf.reduce_min([tf.shape(tensor)[1] for tensor in padded.values()])
+    return {name: tensor[:, :width] for name, tensor in padded.items()}
+
+
 def held(lengths: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
     """Returns `lengths` [batch] held to what `padded` [batch, T, ...] can have: 0 to T."""
     return tf.clip_by_value(lengths, 0, tf.shape(padded, tf.int64)[1])
@@ -150,7 +161,10 @@ def _object_table(group: Group, objects_dir: Path, assets_dir: Path) -> tf.looku
     path = assets_dir / f"{group.name}_objects.txt"
     path.write_text("".join(f"{i}\n" for i in ids.to_pylist()), encoding="utf-8", newline="\n")
     whole_line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
-    lines = tf.lookup.TextFileInitializer(str(path), id_dtype(group), whole_line, tf.int64, number)
+    lines = tf.lookup.TextFileInitializer(
+        str(path), id_dtype(group), whole_line, tf.int64, number,
+        vocab_size=len(ids) or None,  # Where half of the file was copied, no server loads it.
+    )  # fmt: skip
     return tf.lookup.StaticHashTable(lines, default_value=-1)
 
 

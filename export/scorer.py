@@ -78,7 +78,7 @@ class Scorer:
         """Scores many candidates a row against what `encode` returned.
 
         Returns:
-            As `score_candidates`.
+            As `score_candidates`; what a memory of other numbers makes NaN scores 0, too.
         """
         return self._many(self.memory.unpack(inputs), inputs, target)
 
@@ -86,10 +86,10 @@ class Scorer:
         """Scores one serialised `tf.Example` a row; named as servers' regressions have it.
 
         Returns:
-            `outputs`, a score, and `logit`: float32 [batch].
+            `outputs`, a score, float32 [batch]; no other, or servers would not regress by it.
         """
         found = self.score(self._raw.examples(inputs["inputs"], target), target)
-        return {"outputs": found["score"], "logit": found["logit"]}
+        return {"outputs": found["score"]}
 
     def explain(self, inputs: Inputs, target: str) -> Outputs:
         """Returns how much a row's candidate attends to each behaviour that was sent.
@@ -135,6 +135,8 @@ class Scorer:
         candidates = self._raw.candidates(inputs, target)
         logits = self._logits[target](memory, candidates, inputs["request_time"])
         logit = logits.to_tensor(tf.float32.min, shape=tf.shape(inputs["candidates"], tf.int64))
+        # A memory that is sent may hold anything, NaN too.
+        logit = tf.where(tf.math.is_nan(logit), tf.float32.min, logit)
         return {"score": tf.sigmoid(logit), "logit": logit}
 
     def _of_history(self, inputs: Inputs) -> Inputs:

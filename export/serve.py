@@ -12,6 +12,7 @@ Example:
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from absl import flags
 
 from atrank_tf import cli
 from atrank_tf.errors import UserError
+from export.status import tell
 
 if TYPE_CHECKING:
     from export.server.model_watcher import ModelWatcher
@@ -81,6 +83,7 @@ async def serve(
         raise UserError(
             f"{host}:{rest_port}: cannot listen there; choose another --rest_port"
         ) from None
+    tell(f"loading {model_base}", sys.stdout)
     if not watcher.refresh():  # Nothing is answered before: the loop stands still.
         states = watcher.states()
         why = "; ".join(f"version {n}: {error}" for n, (_, error) in states.items())
@@ -98,7 +101,7 @@ async def serve(
     watching = asyncio.create_task(_watch(watcher, poll_seconds))
     await ended.wait()
     watching.cancel()
-    print("answering what is under way, then ending", flush=True)
+    tell("answering what is under way, then ending", sys.stdout)
     await asyncio.gather(grpc_server.stop(grace_seconds), runner.cleanup())
     backend.close()
     watcher.close()
@@ -107,8 +110,11 @@ async def serve(
 async def _watch(watcher: "ModelWatcher", poll_seconds: float) -> None:
     while True:
         await asyncio.sleep(poll_seconds)
-        if await asyncio.to_thread(watcher.refresh):
-            print(f"serving version {watcher.version} of {watcher.name}", flush=True)
+        try:
+            if await asyncio.to_thread(watcher.refresh):
+                tell(f"serving version {watcher.version} of {watcher.name}", sys.stdout)
+        except Exception as error:  # Whatever it is, the next look may do.
+            tell(f"{watcher.base}: {type(error).__name__}: {error}", sys.stderr)
 
 
 def _main() -> None:

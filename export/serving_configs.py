@@ -77,6 +77,13 @@ def write(export_base: Path) -> list[Path]:
     return written
 
 
+def does_not_name(export_base: Path) -> Path | None:
+    """Returns `models.config` where it was written for other models and names not this one."""
+    path = export_base.resolve().parent / "models.config"
+    named = f'"{versions.name_of(export_base)}"' in path.read_text(encoding="utf-8")
+    return None if named else path
+
+
 def docker_line(export_base: Path, *, gpu: bool = False) -> str:
     """Returns the one line that serves a model, on a CPU or a GPU."""
     where, name = export_base.resolve(), versions.name_of(export_base)

@@ -3,6 +3,9 @@
 The pairs are those of TensorFlow Serving (`tensorflow_serving/model_servers/http_server.cc`).
 """
 
+import os
+from typing import TextIO
+
 import grpc
 
 _HTTP = {
@@ -38,6 +41,14 @@ class ServingError(Exception):
         super().__init__(f"{code.name}: {message}")
         self.code = code
         self.message = message
+
+
+def tell(line: str, stream: TextIO) -> None:
+    """Prints a line; a server goes on, and ends as it should, where nobody reads it any more."""
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def invalid(message: str) -> ServingError:

@@ -1,5 +1,6 @@
 """Version directories: `BASE/1`, `BASE/2`, ..., of which servers load the highest."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -56,10 +57,16 @@ def publish(written: Path, base: Path) -> Path:
     """
     for path in [*written.rglob("*"), written]:
         _to_disk(path)
-    version = base / str(max(found(base), default=0) + 1)
-    written.rename(version)
-    _to_disk(base)
-    return version
+    while True:
+        version = base / str(max(found(base), default=0) + 1)
+        try:
+            written.rename(version)
+        except OSError:
+            if not version.exists():
+                raise
+        else:
+            _to_disk(base)
+            return version
 
 
 def prune(base: Path, keep: int) -> list[int]:
@@ -75,20 +82,24 @@ def prune(base: Path, keep: int) -> list[int]:
     old = list(found(base).items())[:-keep]
     for number, path in old:
         # Servers would find half of a version: it loses its name first.
-        path.rename(base / f"{_PRUNED}{number}")
+        with contextlib.suppress(FileNotFoundError):  # Another export prunes, too.
+            path.rename(base / f"{_PRUNED}{number}")
     clear(base)
     return [number for number, _ in old]
 
 
 def clear(base: Path) -> None:
     """Removes what was half removed, or half written, when a process was killed."""
-    long_ago = time.time() - _ABANDONED_SECONDS  # Another export may be at work.
-    partial = [p for p in base.glob(f"{PARTIAL}*") if p.stat().st_mtime < long_ago]
-    for path in [*base.glob(f"{_PRUNED}*"), *partial]:
-        if path.is_symlink():
-            path.unlink()
-        else:
-            shutil.rmtree(path)
+    long_ago = time.time() - _ABANDONED_SECONDS
+    for path in [*base.glob(f"{_PRUNED}*"), *base.glob(f"{PARTIAL}*")]:
+        # Another export may be at work, and clear the same, too.
+        with contextlib.suppress(FileNotFoundError):
+            if path.name.startswith(PARTIAL) and path.lstat().st_mtime >= long_ago:
+                continue
+            if path.is_symlink():
+                path.unlink()
+            else:
+                shutil.rmtree(path)
 
 
 def _to_disk(path: Path) -> None:

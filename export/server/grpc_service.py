@@ -1,7 +1,7 @@
 """The gRPC side of the endpoint: TensorFlow Serving's services, through its own stubs."""
 
 import math
-from collections.abc import Awaitable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import grpc
@@ -18,10 +18,12 @@ from tensorflow_serving.apis import (
 )
 
 from export.server.backend import Backend
-from export.server.servable import Servable
+from export.server.servable import PREDICT, Servable
 from export.status import ServingError, invalid
 
 T = TypeVar("T")
+
+_VALUE_BYTES = 8  # Most are int64; texts are longer.
 
 
 def server(backend: Backend, address: str, max_bytes: int) -> tuple[grpc.aio.Server, int]:
@@ -74,7 +76,8 @@ def model_metadata(
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
     """Returns a version's signatures."""
     response = get_model_metadata_pb2.GetModelMetadataResponse()
-    response.model_spec.CopyFrom(_spec(name, servable, ""))
+    response.model_spec.name = name
+    response.model_spec.version.value = servable.version
     signatures = get_model_metadata_pb2.SignatureDefMap()
     for key, definition in servable.signatures.items():
         signatures.signature_def[key].CopyFrom(definition)
@@ -101,7 +104,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response.outputs[name].CopyFrom(tf.make_tensor_proto(values))
             return response
 
-        return await _told(self._backend.run("GRPC", "Predict", *_asked(spec), predict), context)
+        return await _told(self._backend, "Predict", spec, predict, context)
 
     async def Regress(  # noqa: N802
         self, request: regression_pb2.RegressionRequest, context: grpc.aio.ServicerContext
@@ -117,7 +120,17 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response.result.regressions.add(value=value)
             return response
 
-        return await _told(self._backend.run("GRPC", "Regress", *_asked(spec), regress), context)
+        return await _told(self._backend, "Regress", spec, regress, context)
+
+    async def Classify(  # noqa: N802
+        self, request: object, context: grpc.aio.ServicerContext
+    ) -> None:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Classify is not served here")
+
+    async def MultiInference(  # noqa: N802
+        self, request: object, context: grpc.aio.ServicerContext
+    ) -> None:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "MultiInference is not served here")
 
     async def GetModelMetadata(  # noqa: N802
         self,
@@ -133,8 +146,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 )
             return model_metadata(servable, spec.name)
 
-        run = self._backend.run("GRPC", "GetModelMetadata", *_asked(spec), metadata)
-        return await _told(run, context)
+        return await _told(self._backend, "GetModelMetadata", spec, metadata, context)
 
 
 class _Model(model_service_pb2_grpc.ModelServiceServicer):
@@ -146,16 +158,23 @@ class _Model(model_service_pb2_grpc.ModelServiceServicer):
         request: get_model_status_pb2.GetModelStatusRequest,
         context: grpc.aio.ServicerContext,
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        async def status() -> get_model_status_pb2.GetModelStatusResponse:
+        try:
             return model_status(self._backend, *_asked(request.model_spec))
+        except ServingError as error:
+            await context.abort(error.code, error.message)
+            raise  # Never reached: `abort` raises.
 
-        return await _told(status(), context)
 
-
-async def _told(answer: Awaitable[T], context: grpc.aio.ServicerContext) -> T:
-    """Waits for an answer; an error becomes the call's status."""
+async def _told(
+    backend: Backend,
+    method: str,
+    spec: model_pb2.ModelSpec,
+    job: Callable[[Servable], T],
+    context: grpc.aio.ServicerContext,
+) -> T:
+    """Does a job with the model that is asked for; an error becomes the call's status."""
     try:
-        return await answer
+        return await backend.run("GRPC", method, *_asked(spec), job)
     except ServingError as error:
         await context.abort(error.code, error.message)
         raise  # Never reached: `abort` raises.
@@ -163,9 +182,9 @@ async def _told(answer: Awaitable[T], context: grpc.aio.ServicerContext) -> T:
 
 def _tensor(name: str, proto: Any, max_bytes: int) -> np.ndarray:
     # A single value stands for all of a shape: a small message could be a large tensor.
-    size = math.prod(dim.size for dim in proto.tensor_shape.dim)
+    size = _VALUE_BYTES * math.prod(dim.size for dim in proto.tensor_shape.dim)
     if not 0 <= size <= max_bytes:
-        raise invalid(f"input {name}: a tensor of {size} values is beyond a request's size")
+        raise invalid(f"input {name}: a tensor of {size} bytes is beyond a request's size")
     try:
         return tf.make_ndarray(proto)
     except Exception as error:  # Many kinds, all of them the request's fault.
@@ -173,11 +192,13 @@ def _tensor(name: str, proto: Any, max_bytes: int) -> np.ndarray:
 
 
 def _asked(spec: model_pb2.ModelSpec) -> tuple[str, int | None]:
+    if spec.HasField("version_label"):
+        raise invalid(f"Unrecognized servable version label: {spec.version_label}")
     return spec.name, spec.version.value if spec.HasField("version") else None
 
 
 def _spec(name: str, servable: Servable, signature: str) -> Any:
-    spec = model_pb2.ModelSpec(name=name, signature_name=signature)
+    spec = model_pb2.ModelSpec(name=name, signature_name=signature or PREDICT)
     spec.version.value = servable.version
     return spec
 

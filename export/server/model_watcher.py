@@ -12,7 +12,7 @@ import grpc
 
 from export import versions
 from export.server.servable import Servable
-from export.status import ServingError
+from export.status import ServingError, tell
 
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 60.0  # Seconds.
 
@@ -47,6 +47,7 @@ class ModelWatcher:
         self._users: dict[int, int] = {}  # By version, requests that it is answering.
         self._retired: dict[int, Servable] = {}
         self._failed: dict[int, _Failure] = {}
+        self._loading: int | None = None
 
     def refresh(self) -> bool:
         """Looks for another highest version, and loads it; takes as long as that takes.
@@ -59,7 +60,7 @@ class ModelWatcher:
             newest = max(found, default=None)
             changed = found[newest].stat().st_mtime if newest is not None else 0.0
         except OSError as error:
-            _tell(f"{self.base}: cannot be looked at: {error.strerror}")
+            tell(f"{self.base}: cannot be looked at: {error.strerror}", sys.stderr)
             return False
         self._failed = {n: f for n, f in self._failed.items() if n in found}
         if newest in (None, self.version):
@@ -68,14 +69,18 @@ class ModelWatcher:
         failure = self._failed.get(newest)
         if failure and failure.changed == changed and time.monotonic() < failure.again:
             return False
+        self._loading = newest
         try:
             servable = Servable(found[newest])
         except Exception as error:  # Whatever is wrong with it, the old one stays.
-            why = (str(error).splitlines() or [type(error).__name__])[0]
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            why = " ".join(lines[:2]) or type(error).__name__
             wait = min(2 * failure.wait, _LONGEST_WAIT) if failure else _FIRST_WAIT
             self._failed[newest] = _Failure(why, changed, wait, time.monotonic() + wait)
-            _tell(f"version {newest} cannot be loaded, again in {wait:.0f} s: {why}")
+            tell(f"version {newest} cannot be loaded, again in {wait:.0f} s: {why}", sys.stderr)
             return False
+        finally:
+            self._loading = None
         self._failed.pop(newest, None)
         with self._lock:
             old, self._current = self._current, servable
@@ -120,6 +125,8 @@ class ModelWatcher:
         with self._lock:
             states = {number: ("END", f.why) for number, f in self._failed.items()}
             states |= dict.fromkeys(self._retired, ("UNLOADING", ""))
+            if self._loading is not None:
+                states[self._loading] = ("LOADING", "")
             if self._current:
                 states[self._current.version] = ("AVAILABLE", "")
         return states
@@ -138,7 +145,3 @@ class ModelWatcher:
             servables = [self._retired.pop(number) for number in idle]
         for servable in servables:
             servable.close()
-
-
-def _tell(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

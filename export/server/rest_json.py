@@ -8,6 +8,7 @@ answered by `"outputs"`); examples, for regressions, as objects (`"examples"`, a
 import base64
 import itertools
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ import tensorflow as tf
 from export.server.servable import Tensors
 from export.status import invalid
 
+_LARGEST = float(np.finfo(np.float32).max)
 _NUMBERS = {"float": (int, float), "int": (int,), "bool": (bool,)}
 
 
@@ -177,9 +179,11 @@ def _feature(name: str, values: Any) -> tf.train.Feature:
     _utf8(name, "feature")
     values = values if isinstance(values, list) else [values]
     try:
-        if all(isinstance(value, int) for value in values):
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        if all(isinstance(value, int) for value in values):  # Booleans are some: 0 and 1.
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=map(int, values)))
         if all(isinstance(value, float) for value in values):
+            if any(abs(value) > _LARGEST and not math.isinf(value) for value in values):
+                raise invalid(f"Feature: {name}: a number is beyond float32")
             return tf.train.Feature(float_list=tf.train.FloatList(value=values))
         texts = [_bytes(value, name) for value in values]
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))

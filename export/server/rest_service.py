@@ -4,7 +4,6 @@ import json
 import re
 from typing import Any
 
-import aiohttp
 import prometheus_client
 from aiohttp import web
 from google.protobuf import json_format
@@ -58,7 +57,7 @@ class _Rest:
         if request.method == "POST" and asked:
             try:
                 body = await request.read()
-            except aiohttp.ClientPayloadError as error:
+            except (web.RequestPayloadError, OSError) as error:
                 raise invalid(f"the request's body cannot be read: {error}") from None
             job = {"predict": _predict, "regress": _regress}[asked["method"].lower()]
             method, spec = asked["method"].capitalize(), _spec(asked)

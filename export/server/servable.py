@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
 
@@ -12,7 +13,7 @@ from export.status import ServingError, code_of_number, invalid
 
 Tensors = dict[str, np.ndarray]
 
-_PREDICT = "serving_default"
+PREDICT = "serving_default"
 _NOISE = ("Graph execution error:", "Detected at node", "[[")  # Of TensorFlow's messages.
 
 
@@ -53,11 +54,13 @@ class Servable:
         """Returns a signature, a `SignatureDef`; "" is the default one.
 
         Raises:
-            ServingError: There is none of this name.
+            ServingError: FAILED_PRECONDITION: there is none of this name.
         """
-        name = name or _PREDICT
+        name = name or PREDICT
         if name not in self.signatures:
-            raise invalid(f'Serving signature name: "{name}" not found in signature def')
+            raise ServingError(
+                grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
+            )
         return self.signatures[name]
 
     def run(
@@ -90,6 +93,8 @@ class Servable:
                 shape = tf.TensorShape(info.tensor_shape)
                 raise invalid(f"input {key} is of shape {value.shape}, expected {shape}")
             feed[info.name] = value
+        if len(set(only)) < len(only):
+            raise invalid(f"outputs {list(only)}: one is named twice")
         for key in only:
             if key not in signature.outputs:
                 expected = ", ".join(sorted(signature.outputs))
@@ -119,11 +124,11 @@ class Servable:
             ServingError: As `run`, or it is no signature of a regression.
         """
         signature = self.signature(name)
-        if set(signature.inputs) != {"inputs"} or "outputs" not in signature.outputs:
-            raise invalid(f'signature "{name or _PREDICT}" takes no examples; ask score_examples')
+        if set(signature.inputs) != {"inputs"} or set(signature.outputs) != {"outputs"}:
+            raise invalid(f'signature "{name or PREDICT}" takes no examples; ask score_examples')
         if not len(examples):
             raise invalid("Input is empty")
-        return self.run(name, {"inputs": np.array(examples, object)}, ["outputs"])["outputs"]
+        return self.run(name, {"inputs": np.array(examples, object)})["outputs"]
 
     def close(self) -> None:
         """Frees what the version holds."""

@@ -158,7 +158,7 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData) -> None:
         texts = {text.get_text() for text in draw(shown).legends[0].get_texts()}
         assert texts <= {"item: buy", "item: view", "item: unknown", "query", "query: unknown"}
     figure = draw_averages(averages(model, data.batches("test").take(1)), "item")
-    assert figure.axes[0].get_xlabel() == "gap between the two"
+    assert figure.axes[0].get_xlabel() == "gap between reader and behaviour"
 
 
 def test_a_dollar_is_a_dollar(model: ATRank, data: TimelineData, tmp_path: Path) -> None:

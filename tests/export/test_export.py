@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from export.export_model import export_model
 from export.raw_inputs import RawInputs
 from export.score import score_file
 from export.scorer import Scorer
+from export.server.servable import Servable
 from export.verify import verify
 from tests.atrank_tf.batches import make_batch
 from tests.conftest import DAY, START
@@ -169,9 +171,9 @@ def test_examples_are_scored_like_rows(data: TimelineData, ask: Any, score: Any)
     found = ask("score_examples", {"inputs": serialized})
     for number, (_, history) in enumerate(cases):
         request = {**REQUEST, "candidates": [110], "history": history}
-        expected = score(inputs_of(request, data.schema))
-        np.testing.assert_allclose(found["logit"][number], expected[0], atol=1e-5)
-    np.testing.assert_allclose(found["outputs"], 1 / (1 + np.exp(-found["logit"])), atol=1e-6)
+        expected = 1 / (1 + np.exp(-score(inputs_of(request, data.schema))))
+        np.testing.assert_allclose(found["outputs"][number], expected[0], atol=1e-6)
+    assert set(found) == {"outputs"}  # Servers refuse to regress by a signature of more.
     nothing = ask("score_examples", {"inputs": np.array([b""], object)})
     assert np.isfinite(nothing["outputs"]).all()
 
@@ -250,6 +252,44 @@ def test_what_the_graph_handles(data: TimelineData, score: Any) -> None:
     unknown = changed(base, item_objects=[[1, 2, 3]], item_actions=[["", "?", "steal"]])
     assert np.isfinite(score(unknown)).all()
     assert np.isfinite(score(changed(base, candidate=[2**62]))).all()
+
+
+def test_columns_that_do_not_fit_leave_neighbours_alone(data: TimelineData, ask: Any) -> None:
+    """A server pads each input to a width of its own when it joins requests."""
+    inputs = many_inputs(REQUEST, data.schema)
+    expected = ask("score_candidates", inputs)
+    memory = ask("encode", {n: v for n, v in inputs.items() if "candidates" not in n})
+    asked = {n: inputs[n] for n in ("candidates", "num_candidates", "request_time")}
+
+    def joined(request: Inputs, name: str) -> Inputs:
+        """The request, and one like it but that a column is wider by two."""
+        wide = {n: np.concatenate([v, v]) for n, v in request.items()}
+        wide[name] = np.concatenate([wide[name], wide[name][:, :1], wide[name][:, :1]], axis=1)
+        return wide
+
+    for name in ("item_objects", "item_actions", "item_times", "query_objects", "query_times"):
+        found = ask("score_candidates", joined(inputs, name))
+        np.testing.assert_allclose(found["logit"][:1], expected["logit"], atol=1e-5)
+    padded = [n for n, v in memory.items() if v.ndim > 1]
+    assert len(padded) > 1
+    for name in padded:
+        found = ask("score_memory", joined({**memory, **asked}, name))
+        np.testing.assert_allclose(found["logit"][:1], expected["logit"], atol=1e-5)
+
+
+def test_a_memory_of_no_numbers_scores_nothing(data: TimelineData, ask: Any) -> None:
+    inputs = many_inputs(REQUEST, data.schema)
+    memory = ask("encode", {n: v for n, v in inputs.items() if "candidates" not in n})
+    asked = {n: inputs[n] for n in ("candidates", "num_candidates", "request_time")}
+    both = {n: np.concatenate([v, v]) for n, v in {**memory, **asked}.items()}
+    expected = ask("score_memory", both)
+    (name, *_) = (n for n, v in memory.items() if v.dtype == np.float32)
+    for value in (np.nan, np.inf, 3e38):
+        broken = {**both, name: both[name].copy()}
+        broken[name][1] = value
+        found = ask("score_memory", broken)
+        assert np.isfinite(found["logit"]).all()
+        np.testing.assert_allclose(found["logit"][0], expected["logit"][0], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {"atrank", "bpr"}))
@@ -359,6 +399,8 @@ def test_versions_count_up_and_appear_whole(tmp_path: Path) -> None:
     assert (tmp_path / "8/variables/data").read_text() == "1"
     assert list(versions.found(tmp_path)) == [7, 8]
     assert versions.found(tmp_path / "nothing") == {}
+    with pytest.raises(FileNotFoundError):
+        versions.publish(tmp_path / "no", tmp_path)
     with pytest.raises(UserError, match="model name 'a b': expected letters, digits"):
         versions.name_of(tmp_path / "a b")
 
@@ -371,6 +413,22 @@ def test_old_versions_are_pruned(tmp_path: Path) -> None:
     assert versions.prune(tmp_path, keep=5) == []
     assert versions.prune(tmp_path, keep=1) == [1, 2, 3]
     assert {p.name for p in tmp_path.iterdir()} == {"10", "notes", ".partial-new"}
+
+
+def test_exports_at_once_do_not_get_in_each_others_way(tmp_path: Path) -> None:
+    def export(number: int) -> None:
+        for turn in range(20):
+            versions.clear(tmp_path)
+            written = tmp_path / f"{versions.PARTIAL}{number}-{turn}"
+            (written / "variables").mkdir(parents=True)
+            assert versions.publish(written, tmp_path).parent == tmp_path
+            versions.prune(tmp_path, keep=2)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(export, range(4)))
+    assert len(versions.found(tmp_path)) == 2
+    versions.clear(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"79", "80"}
 
 
 def test_models_without_a_history_cannot_be_exported(data: TimelineData, tmp_path: Path) -> None:
@@ -444,6 +502,14 @@ def test_verification_fails_on_what_the_session_loader_cannot_run(
             verify(run, tmp_path / "1")
 
 
+def test_half_a_vocabulary_is_not_loaded(saved_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved_model, tmp_path / "1")
+    path = tmp_path / "1/assets/item_objects.txt"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Invalid vocab_size in .*but got 2"):
+        Servable(tmp_path / "1")
+
+
 @pytest.mark.usefixtures("answers")
 def test_verification_fails_on_weights_stored_twice(
     run: Path, saved_model: Path, tmp_path: Path
@@ -499,6 +565,8 @@ def test_what_servers_are_started_with(tmp_path: Path) -> None:
     line = serving_configs.docker_line(tmp_path / "other", gpu=True)
     assert f"-v {tmp_path.resolve()}/other:/models/other -e MODEL_NAME=other" in line
     assert "--gpus all" in line
+    assert serving_configs.does_not_name(tmp_path / "other") is None
+    assert serving_configs.does_not_name(tmp_path / "third") == tmp_path / "models.config"
 
 
 def test_command_lines(saved_model: Path, tmp_path: Path, command: Command) -> None:

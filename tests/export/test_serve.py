@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,8 +16,13 @@ import grpc
 import numpy as np
 import pytest
 import requests
+import tensorflow as tf
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_service_pb2_grpc,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
@@ -24,13 +30,14 @@ from tensorflow_serving.apis import (
 from atrank_tf import Schema, UserError
 from benchmarks.serving_soak import Server, send_malformed, soak
 from data_pipeline.dataset import TimelineData
+from export import serve
 from export.client import Client
-from export.requests import Request
+from export.requests import Request, predict_request
 from export.server import model_watcher
 from export.server.backend import Backend
 from export.server.model_watcher import ModelWatcher
 from export.smoke import smoke
-from export.status import ServingError
+from export.status import ServingError, tell
 from tests.export.conftest import HISTORY, NOW, REQUEST, example, inputs_of, many_inputs
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -93,6 +100,9 @@ def test_many_requests_are_sent_in_several_calls(
     requests_ = [Request(NOW, [101 + n % 7], HISTORY) for n in range(7)]
     with Client(data.schema, server.grpc, max_rows=3) as small:
         np.testing.assert_allclose(small.score(requests_), client.score(requests_), atol=1e-6)
+        many = Request(NOW, list(range(101, 108)), HISTORY)
+        for mine, whole in zip(small.explain(many), client.explain(many), strict=True):
+            np.testing.assert_allclose(mine["item"], whole["item"], atol=1e-6)
 
 
 def test_a_client_tells_what_is_wrong(client: Client) -> None:
@@ -100,9 +110,10 @@ def test_a_client_tells_what_is_wrong(client: Client) -> None:
         client.score([Request(NOW, [1], {}, "user")])
     with pytest.raises(UserError, match="candidates: object 'a': expected an integer"):
         client.score([Request(NOW, ["a"])])
-    with pytest.raises(ServingError, match='signature name: "no" not found') as caught:
+    with pytest.raises(ServingError, match='signature key "no" not found') as caught:
         client.predict("no", {})
-    assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT
+    codes = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT)  # Both 400.
+    assert caught.value.code in codes
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
@@ -187,6 +198,46 @@ def test_regressions_take_examples(server: Server, ask: Any) -> None:
         request.model_spec.signature_name = ""
         with pytest.raises(grpc.RpcError, match="takes no examples; ask score_examples"):
             stub.Regress(request)
+    body["examples"][1] = {"candidate": True, "request_time": [True, False]}  # 1, and 0.
+    assert post(server, body, "atrank:regress")[0] == 200
+
+
+def test_what_grpc_answers_to_mistakes(server: Server, data: TimelineData) -> None:
+    request = predict_request("atrank", "", inputs_of(REQUEST, data.schema))
+    with grpc.insecure_channel(server.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        assert stub.Predict(request).model_spec.signature_name == "serving_default"
+
+        def refused(call: Callable[..., Any], asked: Any) -> grpc.StatusCode:
+            with pytest.raises(grpc.RpcError) as caught:
+                call(asked)
+            return caught.value.code()
+
+        request.output_filter.extend(["score", "score"])
+        assert refused(stub.Predict, request) == grpc.StatusCode.INVALID_ARGUMENT
+        del request.output_filter[:]
+        request.model_spec.version_label = "stable"
+        assert refused(stub.Predict, request) == grpc.StatusCode.INVALID_ARGUMENT
+        status = get_model_status_pb2.GetModelStatusRequest(model_spec=request.model_spec)
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        assert refused(models.GetModelStatus, status) == grpc.StatusCode.INVALID_ARGUMENT
+        # A value may stand for a tensor that is larger than any request.
+        wide = predict_request("atrank", "", inputs_of(REQUEST, data.schema))
+        wide.inputs["candidate"].CopyFrom(tf.make_tensor_proto([1], tf.int64))
+        wide.inputs["candidate"].tensor_shape.dim[0].size = 200_000
+        assert refused(stub.Predict, wide) == grpc.StatusCode.INVALID_ARGUMENT
+        classify = classification_pb2.ClassificationRequest(model_spec=wide.model_spec)
+        assert refused(stub.Classify, classify) == grpc.StatusCode.UNIMPLEMENTED
+        several = inference_pb2.MultiInferenceRequest()
+        assert refused(stub.MultiInference, several) == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_body_that_cannot_be_read(server: Server) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    url = f"http://{server.rest}/v1/models/atrank:predict"
+    response = requests.post(url, data=b"no gzip", headers=headers, timeout=30)
+    assert response.status_code == 400
+    assert "cannot be read" in response.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +263,18 @@ def test_regressions_take_examples(server: Server, ask: Any) -> None:
         ({}, "atrank/versions/9:predict", 404, "not found for request: Specific(atrank, 9)"),
         ({}, f"atrank/versions/{2**64}:predict", 400, "Failed to convert version"),
         ({}, f"atrank/versions/{'9' * 5000}:predict", 400, "Malformed request"),
+        (
+            {"examples": [{"candidate": 1e300}], **SCORE_EXAMPLES},
+            "atrank:regress",
+            400,
+            "Feature: candidate: a number is beyond float32",
+        ),
+        (
+            {"examples": [{"candidate": 1.5}], **SCORE_EXAMPLES},
+            "atrank:regress",
+            400,
+            "Data types don't match",
+        ),
         ({"examples": [{"\ud800": 1}], **SCORE_EXAMPLES}, "atrank:regress", 400, "valid Unicode"),
         ({}, "atrank:classify", 400, "Malformed request: POST /v1/models/atrank:classify"),
         (b" " * (2 << 20), "atrank:predict", 413, "exceeded"),
@@ -382,6 +445,38 @@ def test_versions_come_and_go(
     assert watcher.refresh()
     assert watcher.version == 1
     watcher.close()
+
+
+def test_a_server_goes_on_when_nobody_reads_what_it_says() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        tell("to nobody", stream)
+        tell("nor this", stream)
+
+
+def test_looking_for_versions_survives_what_goes_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watcher = ModelWatcher("atrank", tmp_path)
+    looks = iter([RuntimeError("a disk is gone"), True])
+
+    def refresh() -> bool:
+        look = next(looks, False)
+        if isinstance(look, Exception):
+            raise look
+        return look
+
+    monkeypatch.setattr(watcher, "refresh", refresh)
+
+    async def watched() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(serve._watch(watcher, 0.01), 0.5)
+
+    asyncio.run(watched())
+    told = capsys.readouterr()
+    assert told.err == f"{tmp_path}: RuntimeError: a disk is gone\n"
+    assert told.out == "serving version None of atrank\n"
 
 
 def test_a_full_queue_is_unavailable(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
