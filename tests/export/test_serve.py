@@ -417,7 +417,13 @@ class _Loaded:
 def test_versions_come_and_go(
     saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_watcher, "Servable", _Loaded)
+    meanwhile = []
+
+    def load(directory: Path) -> _Loaded:
+        meanwhile.append({n: state for n, (state, _) in watcher.states().items()})
+        return _Loaded(directory)
+
+    monkeypatch.setattr(model_watcher, "Servable", load)
     base = tmp_path / "atrank"
     (base / "notes").mkdir(parents=True)
     (base / "99999999999999999999").mkdir()
@@ -441,6 +447,8 @@ def test_versions_come_and_go(
         assert not held.closed  # type: ignore[attr-defined]
     assert held.closed  # type: ignore[attr-defined]
     assert list(watcher.states()) == [2]
+    assert meanwhile[0] == {1: "LOADING"}
+    assert meanwhile[-1] == {1: "AVAILABLE", 2: "LOADING"}
     shutil.rmtree(base / "2")  # Taken back.
     assert watcher.refresh()
     assert watcher.version == 1
