@@ -110,7 +110,8 @@ def sections(
     parts.append(
         Section(
             "AUC against training time",
-            "Validation AUC after each epoch, over seeds; validation itself is not counted. "
+            "Validation AUC after each epoch, and each quarter of the time within long ones, over "
+            "seeds; validation itself is not counted. "
             "The learning rate falls and the best model is chosen by epochs, of which a fast "
             "model has more: what is compared is what seconds of training give.",
             costs(results),

@@ -150,7 +150,7 @@ class Trial:
     Attributes:
         directory: Its run directory.
         users: Each target's metrics by user.
-        curve: Validation AUC after so many seconds of training, by epoch.
+        curve: Validation AUC after so many seconds of training.
         costs: Seconds of training, targets a second, parameters, microseconds to score a
             candidate.
     """

@@ -23,6 +23,9 @@ from data_pipeline.dataset import TimelineData
 # An interrupted run loses the work of this time at most.
 CHECKPOINT_SECONDS = 300.0
 
+# Points that the curve of a run has at the least whose seconds are bounded.
+_POINTS = 4
+
 
 def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
     """Trains a model, or goes on where an interrupted run stood.
@@ -146,7 +149,7 @@ class _Loop:
                 raise DivergedError(f"the loss is {logs['loss']}: choose a smaller learning rate")
             seconds = time.monotonic() - start
             self._state = {
-                **before,
+                **self._state,
                 "batch": self._state["batch"] + 1,
                 "seconds": before["seconds"] + seconds,
                 "targets_seen": before["targets_seen"] + int(logs["targets"]),
@@ -157,7 +160,22 @@ class _Loop:
             )
             if _is_out_of_time(self._state, self._settings):
                 break
+            start += self._look()
         return logs["loss"], logs["targets"] / seconds
+
+    def _look(self) -> float:
+        """Measures the model within a long epoch, for the curve alone: the best is of epochs' ends.
+
+        Returns:
+            The seconds that it took, which are not of training.
+        """
+        curve, seconds = self._state["curve"], self._state["seconds"]
+        since = seconds - (curve[-1][0] if curve else 0.0)
+        if not 0 < self._settings.max_seconds <= since * _POINTS:
+            return 0.0
+        start = time.monotonic()
+        self._state = {**self._state, "curve": [*curve, [seconds, mean_auc(self._validation)]]}
+        return time.monotonic() - start
 
     def _end_epoch(self, loss: float, rate: float) -> None:
         """Measures the model and saves it."""
