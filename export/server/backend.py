@@ -32,7 +32,7 @@ class Backend:
     def __init__(self, watcher: ModelWatcher, workers: int, max_in_flight: int) -> None:
         self.watcher = watcher
         self.registry = prometheus_client.CollectorRegistry()
-        self._max_in_flight = max_in_flight
+        self.max_in_flight = max_in_flight
         self._in_flight = 0
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="request")
         labels = ["model_name", "api", "entrypoint", "status"]
@@ -92,7 +92,7 @@ class Backend:
             self._latency.labels(protocol, method).observe(time.perf_counter() - began)
 
     async def _run(self, name: str, version: int | None, job: Callable[[Servable], T]) -> T:
-        if self._in_flight >= self._max_in_flight:
+        if self._in_flight >= self.max_in_flight:
             raise ServingError(
                 grpc.StatusCode.UNAVAILABLE,
                 f"{self._in_flight} requests are being answered or wait; try again later",

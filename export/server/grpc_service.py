@@ -1,6 +1,7 @@
 """The gRPC side of the endpoint: TensorFlow Serving's services, through its own stubs."""
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -93,11 +94,11 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def Predict(  # noqa: N802
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        spec = request.model_spec
+        spec, deadline = request.model_spec, _deadline(context)
 
         def predict(servable: Servable) -> predict_pb2.PredictResponse:
             inputs = {n: _tensor(n, p, self._max_bytes) for n, p in request.inputs.items()}
-            outputs = servable.run(spec.signature_name, inputs, request.output_filter)
+            outputs = servable.run(spec.signature_name, inputs, request.output_filter, deadline)
             response = predict_pb2.PredictResponse()
             response.model_spec.CopyFrom(_spec(spec.name, servable, spec.signature_name))
             for name, values in outputs.items():
@@ -109,11 +110,11 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def Regress(  # noqa: N802
         self, request: regression_pb2.RegressionRequest, context: grpc.aio.ServicerContext
     ) -> regression_pb2.RegressionResponse:
-        spec = request.model_spec
+        spec, deadline = request.model_spec, _deadline(context)
 
         def regress(servable: Servable) -> regression_pb2.RegressionResponse:
             serialized = _examples(request)
-            values = servable.regress(spec.signature_name, serialized)
+            values = servable.regress(spec.signature_name, serialized, deadline)
             response = regression_pb2.RegressionResponse()
             response.model_spec.CopyFrom(_spec(spec.name, servable, spec.signature_name))
             for value in values:
@@ -178,6 +179,11 @@ async def _told(
     except ServingError as error:
         await context.abort(error.code, error.message)
         raise  # Never reached: `abort` raises.
+
+
+def _deadline(context: grpc.aio.ServicerContext) -> float:
+    left = context.time_remaining()
+    return math.inf if left is None else time.monotonic() + left
 
 
 def _tensor(name: str, proto: Any, max_bytes: int) -> np.ndarray:

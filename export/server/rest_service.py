@@ -1,9 +1,12 @@
 """The REST side of the endpoint: TensorFlow Serving's paths, JSON and status codes."""
 
+import asyncio
 import json
 import re
+import time
 from typing import Any
 
+import grpc
 import prometheus_client
 from aiohttp import web
 from google.protobuf import json_format
@@ -14,6 +17,9 @@ from export.server.backend import Backend
 from export.server.grpc_service import model_metadata, model_status
 from export.server.servable import Servable
 from export.status import ServingError, http_status, invalid
+
+# A request's, of reading it and of answering it, as TensorFlow Serving has it by default.
+_SECONDS = 30.0
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
@@ -42,6 +48,7 @@ def application(backend: Backend, max_bytes: int) -> web.Application:
 class _Rest:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._reading = 0
 
     async def __call__(self, request: web.Request) -> web.Response:
         try:
@@ -55,13 +62,11 @@ class _Rest:
     async def _answer(self, request: web.Request) -> str:
         asked, told = _ASKED.fullmatch(request.path), _TOLD.fullmatch(request.path)
         if request.method == "POST" and asked:
-            try:
-                body = await request.read()
-            except (web.RequestPayloadError, OSError) as error:
-                raise invalid(f"the request's body cannot be read: {error}") from None
+            deadline = time.monotonic() + _SECONDS
+            body = await self._body(request)
             job = {"predict": _predict, "regress": _regress}[asked["method"].lower()]
             method, spec = asked["method"].capitalize(), _spec(asked)
-            return await self._backend.run("REST", method, *spec, lambda s: job(s, body))
+            return await self._backend.run("REST", method, *spec, lambda s: job(s, body, deadline))
         if request.method == "GET" and told:
             name, version = _spec(told)
             if not told["metadata"]:
@@ -72,6 +77,26 @@ class _Rest:
             )
         raise invalid(f"Malformed request: {request.method} {request.path}")
 
+    async def _body(self, request: web.Request) -> bytes:
+        """Reads a request's body; no more at once than may be in flight, each in its time."""
+        if self._reading >= self._backend.max_in_flight:
+            raise ServingError(
+                grpc.StatusCode.UNAVAILABLE,
+                f"{self._reading} requests are being read; try again later",
+            )
+        self._reading += 1
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await request.read()
+        except TimeoutError:
+            raise ServingError(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "the request's body took too long"
+            ) from None
+        except (web.RequestPayloadError, OSError) as error:
+            raise invalid(f"the request's body cannot be read: {error}") from None
+        finally:
+            self._reading -= 1
+
 
 def _spec(match: re.Match[str]) -> tuple[str, int | None]:
     version = int(match["version"]) if match["version"] else None
@@ -80,17 +105,18 @@ def _spec(match: re.Match[str]) -> tuple[str, int | None]:
     return match["name"], version
 
 
-def _predict(servable: Servable, body: bytes) -> str:
+def _predict(servable: Servable, body: bytes, deadline: float) -> str:
     request = rest_json.parse(body)
     name = request.get("signature_name", "")
     inputs, by_row = rest_json.tensors(request, servable.signature(name))
-    return json.dumps(rest_json.answer(servable.run(name, inputs), by_row))
+    return json.dumps(rest_json.answer(servable.run(name, inputs, (), deadline), by_row))
 
 
-def _regress(servable: Servable, body: bytes) -> str:
+def _regress(servable: Servable, body: bytes, deadline: float) -> str:
     request = rest_json.parse(body)
     name = request.get("signature_name", "")
-    return json.dumps(rest_json.results(servable.regress(name, rest_json.examples(request))))
+    values = servable.regress(name, rest_json.examples(request), deadline)
+    return json.dumps(rest_json.results(values))
 
 
 def _metadata(servable: Servable, name: str) -> str:

@@ -1,5 +1,7 @@
 """One version of a model, loaded as TensorFlow Serving loads it: by the session loader."""
 
+import math
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,11 @@ class Servable:
         return self.signatures[name]
 
     def run(
-        self, name: str, inputs: Mapping[str, np.ndarray], only: Collection[str] = ()
+        self,
+        name: str,
+        inputs: Mapping[str, np.ndarray],
+        only: Collection[str] = (),
+        deadline: float = math.inf,
     ) -> Tensors:
         """Runs a signature.
 
@@ -72,10 +78,11 @@ class Servable:
             name: The signature's.
             inputs: Its inputs by name, all of them.
             only: Names of the outputs to return; empty for all.
+            deadline: When nobody waits for them any more, as `time.monotonic` has it.
 
         Raises:
             ServingError: INVALID_ARGUMENT where inputs are missing, unknown, of another dtype
-                or rank than the signature's, or do not fit each other.
+                or rank than the signature's, or do not fit each other; DEADLINE_EXCEEDED.
         """
         signature = self.signature(name)
         feed = {}
@@ -101,7 +108,7 @@ class Servable:
                 raise invalid(f"output {key!r}: expected one of {expected}")
         fetch = {key: signature.outputs[key].name for key in only or signature.outputs}
         try:
-            return self._session.run(fetch, feed)
+            return self._session.run(fetch, feed, _until(deadline))
         except tf.errors.OpError as error:
             code = code_of_number(error.error_code)
             lines = [line.strip() for line in error.message.splitlines()]
@@ -110,12 +117,15 @@ class Servable:
         except (ValueError, TypeError) as error:  # What the session itself says of a feed.
             raise invalid(str(error).splitlines()[0]) from None
 
-    def regress(self, name: str, examples: Sequence[bytes]) -> np.ndarray:
+    def regress(
+        self, name: str, examples: Sequence[bytes], deadline: float = math.inf
+    ) -> np.ndarray:
         """Runs a signature as regressions are asked: `inputs` in, `outputs` out.
 
         Args:
             name: The signature's.
             examples: Serialised `tf.Example`s, at least one.
+            deadline: As for `run`.
 
         Returns:
             float32 [batch].
@@ -128,8 +138,17 @@ class Servable:
             raise invalid(f'signature "{name or PREDICT}" takes no examples; ask score_examples')
         if not len(examples):
             raise invalid("Input is empty")
-        return self.run(name, {"inputs": np.array(examples, object)})["outputs"]
+        inputs = {"inputs": np.array(examples, object)}
+        return self.run(name, inputs, deadline=deadline)["outputs"]
 
     def close(self) -> None:
         """Frees what the version holds."""
         self._session.close()
+
+
+def _until(deadline: float) -> Any:
+    """Options of a run that ends, at the next operation, when its time is over."""
+    if deadline == math.inf:
+        return None
+    left = max(1, round(1e3 * (deadline - time.monotonic())))
+    return tf.compat.v1.RunOptions(timeout_in_ms=left)

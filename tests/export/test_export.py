@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +32,7 @@ from export.raw_inputs import RawInputs
 from export.score import score_file
 from export.scorer import Scorer
 from export.server.servable import Servable
+from export.status import ServingError
 from export.verify import verify
 from tests.atrank_tf.batches import make_batch
 from tests.conftest import DAY, START
@@ -240,8 +242,8 @@ def test_what_the_graph_handles(data: TimelineData, score: Any) -> None:
     np.testing.assert_allclose(score(changed(base, **beyond)), expected, atol=1e-6)
 
     # What happens at the request or after it is not seen; nor is a time below 0.
-    for time in (NOW, NOW + 5, -1):
-        late = changed(base, item_times=[[time] * 3], query_times=[[time]])
+    for at in (NOW, NOW + 5, -1):
+        late = changed(base, item_times=[[at] * 3], query_times=[[at]])
         np.testing.assert_allclose(score(late), empty, atol=1e-6)
 
     # The order of the behaviours does not matter.
@@ -290,6 +292,17 @@ def test_a_memory_of_no_numbers_scores_nothing(data: TimelineData, ask: Any) -> 
         found = ask("score_memory", broken)
         assert np.isfinite(found["logit"]).all()
         np.testing.assert_allclose(found["logit"][0], expected["logit"][0], atol=1e-6)
+
+
+def test_a_run_ends_with_its_deadline(data: TimelineData, ask: Any) -> None:
+    inputs = many_inputs(REQUEST, data.schema)
+    expected = ask("score_candidates", inputs)["logit"]
+    long = changed(inputs, candidates=[[110] * 200_000], num_candidates=[200_000])
+    with pytest.raises(ServingError) as caught:
+        ask("score_candidates", long, (), time.monotonic() - 1)
+    assert caught.value.code.name == "DEADLINE_EXCEEDED"
+    found = ask("score_candidates", inputs, (), time.monotonic() + 60)["logit"]
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {"atrank", "bpr"}))

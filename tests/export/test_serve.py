@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import requests
 import tensorflow as tf
+from aiohttp.test_utils import TestClient, TestServer
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -33,7 +34,7 @@ from data_pipeline.dataset import TimelineData
 from export import serve
 from export.client import Client
 from export.requests import Request, predict_request
-from export.server import model_watcher
+from export.server import model_watcher, rest_service
 from export.server.backend import Backend
 from export.server.model_watcher import ModelWatcher
 from export.smoke import smoke
@@ -520,6 +521,33 @@ def test_a_full_queue_is_unavailable(base: Path, monkeypatch: pytest.MonkeyPatch
         )
 
     asyncio.run(fill())
+
+
+def test_bodies_are_read_so_many_at_once_and_not_for_ever(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_service, "_SECONDS", 0.5)
+    app = rest_service.application(Backend(ModelWatcher("atrank", base), 1, 1), 1 << 20)
+    path = "/v1/models/atrank:predict"
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(60)
+
+    async def ask() -> None:
+        async with TestClient(TestServer(app)) as client:
+            first = asyncio.ensure_future(client.post(path, data=slow()))
+            await asyncio.sleep(0.2)
+            second = await client.post(path, data=b"{}")
+            assert second.status == 503
+            assert "1 requests are being read" in (await second.json())["error"]
+            answer = await first
+            assert answer.status == 504
+            assert "took too long" in (await answer.json())["error"]
+            third = await client.post(path, data=b"{}")  # There is no version to ask.
+            assert third.status == 404
+
+    asyncio.run(ask())
 
 
 def test_mistakes_at_the_start(tmp_path: Path, server: Server, command: Command) -> None:
