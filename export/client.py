@@ -42,7 +42,8 @@ class Client:
         version: The version to ask; None for whichever is newest.
         timeout: Seconds that a call may take, with all of its tries. Over REST it is the
             connection and each wait for bytes that may take as long.
-        retries: How often a call is tried again that the server is UNAVAILABLE for, 0 to 4.
+        retries: How often a call is tried again that the server is UNAVAILABLE for, or that
+            it cancels as it ends, 0 to 4.
         max_rows: Rows in one call: requests, or candidates that are explained.
     """
 
@@ -165,7 +166,8 @@ class _Grpc:
             "initialBackoff": "0.1s",
             "maxBackoff": "2s",
             "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            # A server that ends may cancel what it has not begun with.
+            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
         }
         options = [
             ("grpc.enable_retries", int(retries > 0)),
