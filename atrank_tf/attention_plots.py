@@ -104,10 +104,12 @@ def draw_averages(frame: pd.DataFrame, attention: str) -> Figure:
         ax.axhline(1, color="black", linewidth=0.8, linestyle=":")
         ax.set_xlabel({"gap": "gap between reader and behaviour"}.get(by, by))
         ax.grid(axis="y", alpha=0.3)
-    axes[0].set_ylabel("attention, as a multiple of even attention")
+    axes[0].set_ylabel("attention (1: as of all others)")
     block = attention.removeprefix("self_attention_")
-    reader = f"{attention} candidates" if block == attention else f"behaviours, in block {block}"
-    figure.suptitle(f"What {_plain(reader)} read of the history, on average")
+    read = f"behaviours read of each other in block {block}"
+    if block == attention:
+        read = f"{_plain(attention)} candidates read of the history"
+    figure.suptitle(f"What {read}, on average")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure
 
