@@ -24,8 +24,6 @@ from export.status import ServingError, invalid
 
 T = TypeVar("T")
 
-_VALUE_BYTES = 8  # Most are int64; texts are longer.
-
 
 def server(backend: Backend, address: str, max_bytes: int) -> tuple[grpc.aio.Server, int]:
     """Returns a server that is not started yet, and the port that it got.
@@ -187,8 +185,14 @@ def _deadline(context: grpc.aio.ServicerContext) -> float:
 
 
 def _tensor(name: str, proto: Any, max_bytes: int) -> np.ndarray:
-    # A single value stands for all of a shape: a small message could be a large tensor.
-    size = _VALUE_BYTES * math.prod(dim.size for dim in proto.tensor_shape.dim)
+    try:
+        dtype = tf.as_dtype(proto.dtype)
+    except TypeError as error:
+        raise invalid(f"input {name}: cannot be read (TypeError: {error})") from None
+    # A single value stands for all of a shape: a small message could be a large tensor. A text
+    # takes a byte at the least.
+    value_bytes = 1 if dtype == tf.string else dtype.size
+    size = value_bytes * math.prod(dim.size for dim in proto.tensor_shape.dim)
     if not 0 <= size <= max_bytes:
         raise invalid(f"input {name}: a tensor of {size} bytes is beyond a request's size")
     try:
