@@ -17,6 +17,7 @@ from atrank_tf.schema import Schema
 from atrank_tf.settings import MODELS, Settings
 from atrank_tf.training import train
 from data_pipeline.dataset import TimelineData
+from data_pipeline.manifest import Manifest
 
 METRICS = ("auc", "hr@10", "ndcg@10", "mrr")
 _FLOORS = ("popularity", "last_object")  # Nothing to train, so nothing to repeat.
@@ -190,8 +191,8 @@ def run(
     given += [{"max_seconds": s} for s in (budget.seconds, budget.tuning_seconds)]
     for setting in given:  # Before anything is written.
         dataclasses.replace(entries[0].settings, **setting).checked()
-    data = TimelineData(data_dir, [], targets)
-    _begin(suite, budget, targets, data.manifest.fingerprint, Path(output_dir) / "suite.json")
+    fingerprint = Manifest.load(data_dir).fingerprint
+    _begin(suite, budget, targets, fingerprint, Path(output_dir) / "suite.json")
     results = {}
     for number, entry in enumerate(entries, start=1):
         print(f"-- {suite} {number}/{len(entries)}: {entry.label}", file=sys.stderr, flush=True)
