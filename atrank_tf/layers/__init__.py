@@ -6,6 +6,7 @@ from atrank_tf.layers.embedding_table import EmbeddingTable
 from atrank_tf.layers.gap_bias import GapBias
 from atrank_tf.layers.latent_attention import LatentAttention
 from atrank_tf.layers.object_encoder import ObjectEncoder
+from atrank_tf.layers.recency import Recency
 from atrank_tf.layers.token_encoder import TokenEncoder
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "GapBias",
     "LatentAttention",
     "ObjectEncoder",
+    "Recency",
     "TokenEncoder",
 ]

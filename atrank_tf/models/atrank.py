@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ragged
-from atrank_tf.layers import AttentionBlock
+from atrank_tf.layers import AttentionBlock, Recency
 from atrank_tf.models.history_ranker import HistoryRanker, check_dropout
 from atrank_tf.models.ranker import Candidates, History, Moments, num_rows, one_moment
 from atrank_tf.schema import Schema
@@ -30,9 +30,11 @@ class ATRank(HistoryRanker):
     It has two forms, which differ in how they know time:
 
     - The causal form (default). Each behaviour attends to those strictly before it, and the
-      gap between them is a bias of the attention. The memory serves every moment: one
-      encoding of a timeline trains all its targets (`batches(all_positions=True)`), and
-      `extend` adds behaviours to it without a second look at the rest.
+      gap between them is a bias of the attention. Each behaviour, and each candidate at
+      `now`, also knows the gap since the last moment before it. The memory serves every
+      moment: one encoding of a timeline trains all its targets
+      (`batches(all_positions=True)`), and `extend` adds behaviours to it without a second
+      look at the rest.
     - The paper's (`causal=False`). All behaviours attend to each other, and each knows the
       gap between itself and `now`, so the memory is of one moment.
 
@@ -95,14 +97,20 @@ class ATRank(HistoryRanker):
         self.time = time
         self.downstream = downstream
 
-        # The causal form's behaviours know no gap to `now`; its attention knows those between.
+        # The causal form's behaviours know no gap to `now`, but those between.
         days = day_bounds(schema.num_time_buckets, schema.units_per_day)
+        fine = fine_bounds(schema.units_per_day)
         self.tokens = self.new_tokens(catalog, () if causal else days, time)
+        self.recency = None
+        if causal:
+            self.recency = Recency(
+                self.width, fine, self.l2, name="recency", dtype=self.dtype_policy
+            )
         block: dict[str, Any] = {
             "width": self.width,
             "num_spaces": num_spaces,
             "dropout": dropout,
-            "time_bounds": fine_bounds(schema.units_per_day) if causal else [],
+            "time_bounds": fine if causal else [],
             "scores": scores,
             "dtype": self.dtype_policy,
         }
@@ -163,10 +171,11 @@ class ATRank(HistoryRanker):
         def add(name: str, rows: tf.RaggedTensor) -> tf.RaggedTensor:
             return ragged.concat_rows([memory[name], rows]) if memory else rows
 
-        tokens = self.tokens(history, None, rows, training=training)
         new_times = self.tokens.times(history, rows)
         moments = ragged.pad(new_times)
         times = add("times", new_times)
+        tokens = self.tokens(history, None, rows, training=training)
+        tokens = self._timed(tokens, moments, times, training)
         extended = {"times": times}
         for block in self.self_attention:
             extended[block.name] = add(block.name, block.memorize(tokens))
@@ -197,6 +206,7 @@ class ATRank(HistoryRanker):
             times = self.tokens.times(history, rows)
             moments = ragged.pad(times)
         tokens = self.tokens(history, None if self.causal else one_moment(now), rows)
+        tokens = self._timed(tokens, moments, times)
         weights = {}
         for block in self.self_attention:
             memory = block.memorize(tokens)
@@ -224,24 +234,24 @@ class ATRank(HistoryRanker):
         """
         attend = self.vanilla_attention.attention.attention_weights
         keys_values, times = memory[self.vanilla_attention.name], memory.get("times")
-        return {
-            target: attend(
-                self.tokens.candidates(target, objects), keys_values, _moments(now, target), times
-            )
-            for target, objects in candidates.items()
-        }
+        weights = {}
+        for target, objects in candidates.items():
+            moments = _moments(now, target)
+            h = self._timed(self.tokens.candidates(target, objects), moments, times)
+            weights[target] = attend(h, keys_values, moments, times)
+        return weights
 
     def score(
         self, memory: Memory, candidates: Candidates, now: Moments, training: bool = False
     ) -> Candidates:
         """Scores candidates by vanilla attention to the memory: f(h, e) + bias."""
         logits = {}
-        keys_values = memory[self.vanilla_attention.name]
+        keys_values, times = memory[self.vanilla_attention.name], memory.get("times")
         for target, objects in candidates.items():
+            moments = _moments(now, target)
             h = self.tokens.candidates(target, objects, training=training)
-            e = self.vanilla_attention(
-                h, keys_values, _moments(now, target), memory.get("times"), training=training
-            )
+            h = self._timed(h, moments, times, training)
+            e = self.vanilla_attention(h, keys_values, moments, times, training=training)
             if self.mlp:
                 x = tf.concat([h.flat_values, e.flat_values], axis=-1)
                 for layer in self.mlp:
@@ -251,6 +261,18 @@ class ATRank(HistoryRanker):
             else:
                 logits[target] = self.tokens.logits(target, objects, h, e)
         return logits
+
+    def _timed(
+        self,
+        tokens: tf.RaggedTensor,
+        moments: tf.Tensor | None,
+        times: tf.RaggedTensor | None,
+        training: bool = False,
+    ) -> tf.RaggedTensor:
+        """Adds to tokens of the causal form how long before them the last behaviour was."""
+        if self.recency is None:
+            return tokens
+        return self.recency(tokens, moments, times, training=training)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, the catalog left out."""

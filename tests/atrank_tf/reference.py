@@ -56,6 +56,12 @@ class Reference:
         days = gap / self.schema.units_per_day
         return 0 if days < 1 else min(1 + math.floor(math.log2(days)), 12)
 
+    def recency(self, moment: int, times: list[int]) -> np.ndarray:
+        """The bucket of the gap to the newest time before a moment; the first where none is."""
+        earlier = [time for time in times if time < moment]
+        bucket = 1 + self.bucket(moment - max(earlier)) if earlier else 0
+        return array(self.model.recency.gaps.table)[bucket]
+
     def attention(self, query: np.ndarray, now: int, memory: list[Seen], layer: Any) -> np.ndarray:
         """concat_k softmax(q_k k_k^T / sqrt(d) + bias_k) v_k; zeros where nothing is seen."""
         is_causal = layer.gap_bias is not None
@@ -101,10 +107,15 @@ class Reference:
             for group in self.schema.groups
             for event in history.get(group.name, [])
         ]
+        times = [time for _, time in memory]
+        if self.model.causal:
+            memory = [(token + self.recency(time, times), time) for token, time in memory]
         for layer in self.model.self_attention:
             memory = [(self.block(token, time, memory, layer), time) for token, time in memory]
         group = self.schema.group(target)
         h = dense(self.object(group, row), self.model.tokens.behaviors[target].project)
+        if self.model.causal:
+            h = h + self.recency(now, times)
         e = self.block(h, now, memory, self.model.vanilla_attention)
         bias = array(self.model.tokens.biases[target].table)[self.id_row(group, row), 0]
         if self.model.downstream == "dot":

@@ -285,14 +285,15 @@ def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
     ]
     if model.causal:
         gap_bias = model.vanilla_attention.attention.gap_bias
-        weights += [gap_bias.time, gap_bias.order]
+        weights += [gap_bias.time, gap_bias.order, model.recency.gaps.table]
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.sin(model(batch)))
     gradients = tape.gradient(loss, [weight.value for weight in weights])
     for weight, gradient in zip(weights, gradients, strict=True):
         before = weight.numpy()
-        norm = float(tf.norm(gradient))
-        direction = gradient.numpy() / norm
+        gradient = tf.convert_to_tensor(gradient).numpy()
+        norm = float(np.linalg.norm(gradient))
+        direction = gradient / norm
         values = []
         for sign in (1, -1):
             weight.assign(before + sign * 1e-2 * direction)

@@ -17,6 +17,7 @@ from atrank_tf.layers import (
     GapBias,
     LatentAttention,
     ObjectEncoder,
+    Recency,
 )
 from atrank_tf.schema import Feature, Group
 from atrank_tf.time_buckets import day_bounds
@@ -100,6 +101,11 @@ LAYERS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], list[int]]] = {
         lambda: GapBias(4, BOUNDS),
         lambda layer: layer(QUERY_TIMES, TIMES.to_tensor()),
         [4, 3, 2, 3],
+    ),
+    "recency": (
+        lambda: Recency(16, BOUNDS, l2=0.1),
+        lambda layer: layer(vectors([1, 2, 0]), QUERY_TIMES, TIMES).flat_values,
+        [3, 16],
     ),
 }
 
@@ -214,6 +220,19 @@ def test_a_bias_for_each_space_and_bucket() -> None:
     np.testing.assert_array_equal(found[0, 0, 1, 2:5], [2 + 20, 3 + 30, 2 + 20])
     assert (found[:, 0, 0, 5:] < -1e8).all()
     assert (found[:, 0, 1, [0, 1, 5, 6, 7]] < -1e8).all()
+
+
+def test_recency_is_the_gap_to_the_newest_before() -> None:
+    layer = Recency(width=1, time_bounds=[10, 20])
+    layer.gaps.table.assign([[1.0], [2.0], [3.0], [4.0]])
+    times = tf.RaggedTensor.from_row_lengths(tf.constant([80, 100, 90, 100, 7], tf.int64), [4, 0, 1])
+    rows = tf.RaggedTensor.from_row_lengths(tf.zeros([9, 1]), [5, 2, 2])
+    moments = [[80, 90, 99, 101, 130], [80, 90, 0, 0, 0], [7, 8, 0, 0, 0]]
+    found = layer(rows, tf.constant(moments, tf.int64), times)
+    # Nothing before; 10; 9; 1; 30 away. Nothing at all. Of its own instant nothing is before.
+    assert found.flat_values[:, 0].numpy().tolist() == [1, 3, 2, 2, 4, 1, 1, 1, 2]
+    of_rows = layer(rows, tf.constant([[101], [101], [17]], tf.int64), times)
+    assert of_rows.flat_values[:, 0].numpy().tolist() == [2] * 5 + [1] * 2 + [3] * 2
 
 
 def test_gradients_of_the_biases() -> None:
