@@ -225,7 +225,8 @@ def test_a_bias_for_each_space_and_bucket() -> None:
 def test_recency_is_the_gap_to_the_newest_before() -> None:
     layer = Recency(width=1, time_bounds=[10, 20])
     layer.gaps.table.assign([[1.0], [2.0], [3.0], [4.0]])
-    times = tf.RaggedTensor.from_row_lengths(tf.constant([80, 100, 90, 100, 7], tf.int64), [4, 0, 1])
+    values = tf.constant([80, 100, 90, 100, 7], tf.int64)
+    times = tf.RaggedTensor.from_row_lengths(values, [4, 0, 1])
     rows = tf.RaggedTensor.from_row_lengths(tf.zeros([9, 1]), [5, 2, 2])
     moments = [[80, 90, 99, 101, 130], [80, 90, 0, 0, 0], [7, 8, 0, 0, 0]]
     found = layer(rows, tf.constant(moments, tf.int64), times)
