@@ -20,12 +20,17 @@ def empty_rows(nothing: tf.Tensor, count: tf.Tensor) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_lengths(nothing, tf.zeros([count], tf.int64), validate=False)
 
 
+def longest(rows: tf.RaggedTensor) -> tf.Tensor:
+    """Returns the length of the longest row, int64 []; 1 where all are empty."""
+    lengths = rows.row_lengths()
+    return tf.reduce_max(tf.concat([tf.ones([1], lengths.dtype), lengths], axis=0))
+
+
 def pad(rows: tf.RaggedTensor, filling: int = 0) -> tf.Tensor:
     """Returns `rows` [batch, (length), ...] padded: [batch, longest or 1, ...]."""
-    lengths = rows.row_lengths()
-    longest = tf.reduce_max(tf.concat([tf.ones([1], lengths.dtype), lengths], axis=0))
-    shape = [rows.nrows(), longest, *rows.flat_values.shape[1:]]
-    places = _places(rows, longest)
+    width = longest(rows)
+    shape = [rows.nrows(), width, *rows.flat_values.shape[1:]]
+    places = _places(rows, width)
 
     @tf.custom_gradient
     def padded(values: tf.Tensor) -> tuple[tf.Tensor, object]:

@@ -31,6 +31,17 @@ def fine_bounds(units_per_day: int) -> list[int]:
     return [second * 4**k for k in range(1, _FINE_BUCKETS)]
 
 
+def with_one(bounds: Sequence[int]) -> list[int]:
+    """Returns bounds with a first one at 1: bucket 0 is then of what lies no time before.
+
+    Raises:
+        ValueError: The bounds do not ascend from 2 on.
+    """
+    if sorted({1, *bounds}) != [1, *bounds]:
+        raise ValueError(f"time_bounds is {list(bounds)}: expected to ascend, from 2 on")
+    return [1, *bounds]
+
+
 def time_bucket(gap: tf.Tensor, bounds: Sequence[int]) -> tf.Tensor:
     """Returns the bucket that a gap is in: how many bounds are not above it.
 

@@ -35,6 +35,7 @@ _STEPS = 40
 _PARTS = {
     "optimiser": "row_sparse|(^|Call/)(UnsortedSegmentSum|Unique)|global_norm|clip_by",
     "gap biases": "gap_bias",
+    "recency": "recency",
     "layer normalisations": "_norm",
     "self-attention": "self_attention",
     "vanilla attention": "vanilla_attention",

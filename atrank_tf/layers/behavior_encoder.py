@@ -30,7 +30,7 @@ class BehaviorEncoder(keras.layers.Layer):
     Args:
         objects: The group's object encoder.
         time_bounds: What divides the gaps into buckets, for `time_bucket`; () to leave
-            time to the attention.
+            time to other layers.
         behavior_width: Width of the group's behaviour embedding space.
         width: Overall width of the tokens.
         l2: Weight of the L2 penalty on the vectors in use.

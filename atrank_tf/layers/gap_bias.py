@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf.time_buckets import time_bucket
+from atrank_tf.time_buckets import time_bucket, with_one
 
 # What is not visible gets this bias, or half of what the dtype can hold: far below any score.
 _INVISIBLE = -1e9
@@ -47,9 +47,8 @@ class GapBias(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_spaces = num_spaces
         self.time_bounds = list(time_bounds)
-        if sorted({1, *self.time_bounds}) != [1, *self.time_bounds]:
-            raise ValueError(f"time_bounds is {self.time_bounds}: expected to ascend, from 2 on")
-        self.time = self._new_table("time", len(self.time_bounds) + 1)
+        self._bounds = with_one(self.time_bounds)
+        self.time = self._new_table("time", len(self._bounds))
         self.order = self._new_table("order", len(_ORDER_BOUNDS) + 1)
         self.built = True
 
@@ -70,7 +69,7 @@ class GapBias(keras.layers.Layer):
         """
         gaps = query_times[:, :, tf.newaxis] - times[:, tf.newaxis, :]
         # What is visible is 1 away or more: bucket 0 is the rest.
-        buckets = time_bucket(gaps, [1, *self.time_bounds])
+        buckets = time_bucket(gaps, self._bounds)
         order = _num_before(query_times, times)[:, :, tf.newaxis]
         order -= _num_before(times, times)[:, tf.newaxis, :]
         order = tf.clip_by_value(order, 0, _ORDER_BOUNDS[-1])

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from atrank_tf import ragged
 from atrank_tf.layers.embedding_table import EmbeddingTable
-from atrank_tf.time_buckets import time_bucket
+from atrank_tf.time_buckets import time_bucket, with_one
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
@@ -17,7 +17,8 @@ class Recency(keras.layers.Layer):
 
         token + recency[bucket(t - s)], s the newest time of the row that is before t
 
-    Where nothing is before t, the gap has a bucket of its own. So the causal form, whose
+    Where nothing is before t, as at the start of a history that was cut to its newest
+    behaviours, the gap has a bucket of its own. So the causal form, whose
     behaviours must not know the gap to `now`, still tells the first step of a session from
     the tenth, and a candidate asked for a minute after the last behaviour from one asked for
     a month after. What is added to a timeline at its end changes no token.
@@ -39,8 +40,9 @@ class Recency(keras.layers.Layer):
         self.width = width
         self.time_bounds = list(time_bounds)
         self.l2 = l2
+        self._bounds = with_one(self.time_bounds)
         self.gaps = EmbeddingTable(
-            len(self.time_bounds) + 2, width, l2=l2, name="gaps", dtype=self.dtype_policy
+            len(self._bounds) + 1, width, l2=l2, name="gaps", dtype=self.dtype_policy
         )
         self.built = True
 
@@ -68,8 +70,8 @@ class Recency(keras.layers.Layer):
         last = tf.gather(ascending, tf.maximum(before - 1, 0), batch_dims=1)
         # What came before is 1 away or more: bucket 0 is of those with nothing before.
         gaps = tf.where(before > 0, moments - last, tf.zeros_like(moments))
-        buckets = time_bucket(gaps, [1, *self.time_bounds])
-        buckets = tf.broadcast_to(buckets, tf.shape(ragged.pad(tokens))[:2])
+        buckets = time_bucket(gaps, self._bounds)
+        buckets = tf.broadcast_to(buckets, [tokens.nrows(), ragged.longest(tokens)])
         recency = self.gaps(ragged.unpad(buckets, tokens), training=training)
         return ragged.like(tokens, tokens.flat_values + recency)
 

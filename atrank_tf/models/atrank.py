@@ -25,7 +25,7 @@ class ATRank(HistoryRanker):
     `encode` embeds the behaviours of each group, projects them to one width and relates
     them by self-attention in several latent spaces. `score` lets each candidate attend
     to the result; the logit is the dot product of what it found with the candidate's own
-    embedding, plus a bias of the object.
+    vector, plus a bias of the object.
 
     It has two forms, which differ in how they know time:
 

@@ -280,6 +280,8 @@ def test_bounds_ascend() -> None:
     for bounds in ([0, 4], [1, 4], [4, 4], [9, 4]):
         with pytest.raises(ValueError, match=r"time_bounds is \[.*expected to ascend, from 2 on"):
             GapBias(2, bounds)
+        with pytest.raises(ValueError, match=r"time_bounds is \[.*expected to ascend, from 2 on"):
+            Recency(2, bounds)
 
 
 def test_mean_of_the_values_of_a_feature() -> None:
