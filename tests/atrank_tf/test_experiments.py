@@ -1,7 +1,10 @@
 """Experiments: what a suite trains, that it goes on where it was, and what its report says."""
 
 import dataclasses
+import json
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +211,29 @@ def test_a_directory_holds_one_suite(
     )
     with pytest.raises(UserError, match=r"data_fingerprint='.*', not 'other'; choose another"):
         experiments.run("small", str(tmp_path / "data"), str(tmp_path), BUDGET)
+
+
+def test_flags_make_the_budget(
+    command: Callable[..., subprocess.CompletedProcess[str]], data_dir: Path, tmp_path: Path
+) -> None:
+    held = {
+        "suite": "density",
+        "seeds": 5,
+        "seconds": 7.0,
+        "learning_rates": [0.001, 0.01],
+        "tuning_seconds": 2.0,
+        "targets": ["query"],
+        "data_fingerprint": TimelineData(data_dir).manifest.fingerprint,
+    }
+    (tmp_path / "suite.json").write_text(json.dumps(held))
+    done = command(
+        "atrank_tf.experiment",
+        *(f"--data_dir={data_dir}", f"--output_dir={tmp_path}", "--suite=density", "--fast"),
+        *("--seconds=7", "--learning_rates=0.001,0.01", "--tuning_seconds=3", "--targets=query"),
+    )
+    assert done.returncode == 1
+    assert "holds a suite with tuning_seconds=2.0, not 3.0; choose another" in done.stderr
+    assert json.loads((tmp_path / "suite.json").read_text()) == held
 
 
 def test_a_suite_of_some_targets(
