@@ -28,10 +28,16 @@ def _main() -> None:
     given = {
         "seeds": FLAGS.seeds,
         "seconds": FLAGS.seconds,
-        "learning_rates": tuple(_rate(text) for text in FLAGS.learning_rates or ()),
+        "learning_rates": (
+            None
+            if FLAGS.learning_rates is None
+            else tuple(_rate(text) for text in FLAGS.learning_rates)
+        ),
         "tuning_seconds": FLAGS.tuning_seconds,
     }
-    budget = dataclasses.replace(budget, **{name: value for name, value in given.items() if value})
+    budget = dataclasses.replace(
+        budget, **{name: value for name, value in given.items() if value is not None}
+    )
     output = Path(FLAGS.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     results = experiments.run(FLAGS.suite, FLAGS.data_dir, FLAGS.output_dir, budget, FLAGS.targets)
@@ -76,13 +82,19 @@ def main() -> None:
         f"{experiments.FULL.seeds} seeds, {experiments.FULL.seconds:.0f} s and a choice of "
         f"{len(experiments.FULL.learning_rates)} learning rates.",
     )
-    flags.DEFINE_list("targets", [], "Groups to predict; all targets of the data by default.")
+    flags.DEFINE_list(
+        "targets",
+        [],
+        "Groups to predict; all targets of the data by default. single and density predict the "
+        "first of them alone.",
+    )
     flags.DEFINE_integer("seeds", None, "Trainings of each model.", lower_bound=1)
     flags.DEFINE_float("seconds", None, "Seconds of each training.", lower_bound=0.1)
     flags.DEFINE_list(
         "learning_rates",
         None,
-        "Learning rates to try with each model; a single one is taken as it is.",
+        "Learning rates to try with each model; a single one is taken as it is, and with an empty "
+        "list each model's default.",
     )
     flags.DEFINE_float(
         "tuning_seconds",

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from atrank_tf import attention_maps, attention_plots, ranking_metrics
-from atrank_tf.experiments import Budget, Results, Trial, averaged
+from atrank_tf.experiments import FLOORS, WITHOUT_HISTORY, Budget, Results, Trial, averaged
 from atrank_tf.ranking_metrics import PerUser
 from atrank_tf.run_directory import RunDirectory
 
@@ -64,8 +64,8 @@ def sections(
     parts = [
         Section(
             f"Suite {suite}",
-            f"Each model trains {budget.seconds:.0f} s at most, {budget.seeds} times; "
-            f"{_tuning(budget)}.{left_out}",
+            f"Each model trains {budget.seconds:.0f} s at most, {budget.seeds} times (what has "
+            f"nothing to train is measured once); {_tuning(budget)}.{left_out}",
         )
     ]
     for target in targets:
@@ -95,8 +95,9 @@ def sections(
             ),
             Section(
                 f"{target}: AUC by density of history",
-                "Users in four parts of like size, by the number of behaviours before the test, "
-                "of which a model may read fewer (see the last table).",
+                "Users in four parts of like size, by the number of behaviours before their last "
+                "moment of the test, of which a model may read fewer (see the last table). "
+                "In the figure with 1.96 standard errors.",
                 by_density(users, density),
                 _draw_density(users, density, target, directory / f"density-{target}.svg"),
             ),
@@ -237,8 +238,10 @@ def costs(results: Results) -> pd.DataFrame:
         rows.append(
             {
                 "model": label,
-                "learning rate": settings.learning_rate,
-                "behaviors read": settings.max_history,
+                "learning rate": "-" if settings.model in FLOORS else settings.learning_rate,
+                "behaviors read": (
+                    "-" if settings.model in WITHOUT_HISTORY else settings.max_history
+                ),
                 "parameters": f"{mean['parameters']:,.0f}",
                 "training": f"{mean['seconds']:.0f} s",
                 "targets/s": f"{mean['targets_per_second']:,.0f}",
@@ -282,7 +285,7 @@ def _draw_density(
         errors = [1.96 * auc.std() / np.sqrt(max(1, len(auc))) for auc in aucs]
         x = places + beside[number]
         axes.errorbar(x, means, errors, marker=".", capsize=2, label=label, **_style(number))
-    axes.set(xlabel="behaviours before the test", ylabel=f"AUC of {target}")
+    axes.set(xlabel="behaviours before the last moment of the test", ylabel=f"AUC of {target}")
     axes.set_xticks(places, list(density))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")

@@ -20,7 +20,8 @@ from data_pipeline.dataset import TimelineData
 from data_pipeline.manifest import Manifest
 
 METRICS = ("auc", "hr@10", "ndcg@10", "mrr")
-_FLOORS = ("popularity", "last_object")  # Nothing to train, so nothing to repeat.
+FLOORS = ("popularity", "last_object")  # Nothing to train, so nothing to repeat.
+WITHOUT_HISTORY = ("bpr", "popularity")
 # Where settings that suit the others would hold a competitor back.
 _AT_THEIR_BEST: dict[str, dict[str, Any]] = {
     # It reads no history, and learns best by small steps at a rate that stays.
@@ -111,7 +112,7 @@ def density(schema: Schema) -> list[Entry]:
 
 
 def ablation(schema: Schema) -> list[Entry]:
-    """ATRank with one thing changed at a time."""
+    """ATRank with one thing changed at a time, or two that belong together."""
     moments = {"training": "moments"}
     changes: dict[str, dict[str, Any]] = {
         "atrank": {},
@@ -198,7 +199,7 @@ def run(
         print(f"-- {suite} {number}/{len(entries)}: {entry.label}", file=sys.stderr, flush=True)
         directory = Path(output_dir)
         chosen = _tuned(entry, data_dir, directory / "tuning" / _name(entry), budget)
-        seeds = 1 if entry.settings.model in _FLOORS else budget.seeds
+        seeds = 1 if entry.settings.model in FLOORS else budget.seeds
         runs = directory / "runs" / _name(entry)
         try:
             trials = [
@@ -289,7 +290,7 @@ def _name(entry: Entry) -> str:
 def _tuned(entry: Entry, data_dir: str, directory: Path, budget: Budget) -> Entry:
     """The entry with the learning rate that reached the best validation AUC."""
     rates = budget.learning_rates
-    if entry.settings.model in _FLOORS or not rates:
+    if entry.settings.model in FLOORS or not rates:
         return entry
     found = dict.fromkeys(rates, -1.0)
     if len(rates) > 1:

@@ -65,7 +65,8 @@ class Settings:
         training: "all_positions": one encoding of a stretch of a timeline trains all its
             targets (atrank takes its causal form); "moments": a history is encoded for
             each moment at which there are targets (atrank takes the paper's form); "auto":
-            the first for the models that can, the second for the others.
+            the first for the models that can, unless there are `max_moments`, the second for
+            the others.
         groups: Names of the groups that are read; [] for all.
         targets: Names of the target groups that are predicted; [] for all that are read. With one
             group and one target this is the paper's one2one, with one target its all2one,

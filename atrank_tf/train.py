@@ -178,7 +178,8 @@ def main() -> None:
     flags.DEFINE_integer(
         "max_moments",
         Settings.max_moments,
-        "Moments of each user in an epoch, chosen at random; 0 for all. For --training=moments.",
+        "Moments of each user in an epoch, chosen at random; 0 for all. For --training=moments, "
+        "which is what auto becomes with it.",
     )
     flags.DEFINE_integer(
         "num_negatives", Settings.num_negatives, "Negatives sampled for each positive."

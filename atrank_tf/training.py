@@ -143,7 +143,9 @@ class _Loop:
         for _, *batch in batches:
             # Never behind the last batch: a run that resumes there would find none.
             if self._state["batch"] and time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
+                saving = time.monotonic()
                 self._save(is_best=False)
+                start += time.monotonic() - saving
             logs = {name: float(value) for name, value in self._step(*batch).items()}
             if not math.isfinite(logs["loss"]):
                 raise DivergedError(f"the loss is {logs['loss']}: choose a smaller learning rate")

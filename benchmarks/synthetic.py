@@ -70,8 +70,8 @@ def write(output_dir: str | Path, num_users: int = 4000, seed: int = 0) -> None:
 def ceiling(data_dir: str | Path) -> dict[str, float]:
     """Returns the test AUC of one who knows the rule: "value", "low" and "high".
 
-    He ranks the coupon of the last purchase first. Of the others he ranks first those that
-    the user had before, since they are never drawn as negatives.
+    He ranks first what the user had before, since it is never drawn as a negative, then the
+    coupon of the last purchase.
     """
     data = TimelineData(data_dir)
     if set(data.schema.targets) != {"coupon"}:
@@ -95,7 +95,12 @@ def ceiling(data_dir: str | Path) -> dict[str, float]:
         follows = ids["coupon"][rows.flat_values.numpy()] == np.array(last)[row]
         again = [o in had[i] for i, o in zip(row, rows.flat_values.numpy(), strict=True)]
         parts.append(
-            (inputs["user"].numpy()[row], row + num_moments, labels.numpy(), 2.0 * follows + again)
+            (
+                inputs["user"].numpy()[row],
+                row + num_moments,
+                labels.numpy(),
+                2.0 * np.array(again) + follows,
+            )
         )
         num_moments += len(last)
     scored = ranking_metrics.Scored(*map(np.concatenate, zip(*parts, strict=True)))

@@ -282,6 +282,9 @@ def test_report(results: tuple[experiments.Results, Path], data: TimelineData) -
     assert gap is not None
     assert gaps["AUC difference"]["popularity"].startswith(f"{gap['value']:+.4f} (")
     assert "bpr one2one item" not in (output / "query-metrics.csv").read_text()
+    costs = pd.read_csv(output / "auc-against-training-time.csv").set_index("model")
+    assert costs["learning rate"].tolist() == ["0.004", "0.004", "-"]
+    assert costs["behaviors read"].tolist() == ["100", "-", "-"]
     leads = pd.read_csv(output / "item-the-lead-by-density-of-history.csv").set_index("against")
     mine, others = (
         experiments.averaged(found[label][1], "item") for label in ("atrank small", "popularity")
