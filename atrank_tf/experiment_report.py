@@ -275,7 +275,7 @@ def density_parts(users: np.ndarray, lengths: dict[int, int]) -> dict[str, np.nd
 def _draw_density(
     users: dict[str, PerUser], density: dict[str, np.ndarray], target: str, path: Path
 ) -> Path:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(8.5, 4.5), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(density))
     beside = np.linspace(-0.2, 0.2, len(users))  # Intervals stand side by side.
@@ -288,7 +288,7 @@ def _draw_density(
     axes.set(xlabel="behaviours before the last moment of the test", ylabel=f"AUC of {target}")
     axes.set_xticks(places, list(density))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside right upper")
     figure.savefig(path)
     return path
 
