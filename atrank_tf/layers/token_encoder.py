@@ -156,6 +156,21 @@ class TokenEncoder(keras.layers.Layer):
         rows = self.behaviors[target].objects.embedding_row(objects.flat_values)
         return self.biases[target](rows)[:, 0]
 
+    def with_bias(
+        self, target: str, objects: tf.RaggedTensor, scores: tf.Tensor
+    ) -> tf.RaggedTensor:
+        """Adds the bias of each candidate to its score.
+
+        Args:
+            target: The target group.
+            objects: Object rows of the candidates, int64 [batch, (n)].
+            scores: Flat, float [all candidates].
+
+        Returns:
+            Logits, float32 [batch, (n)].
+        """
+        return ragged.like(objects, tf.cast(scores, tf.float32) + self.bias(target, objects))
+
     def logits(
         self, target: str, objects: tf.RaggedTensor, h: tf.RaggedTensor, e: tf.RaggedTensor
     ) -> tf.RaggedTensor:
@@ -172,7 +187,7 @@ class TokenEncoder(keras.layers.Layer):
         """
         h_values, e_values = (tf.cast(x.flat_values, tf.float32) for x in (h, e))
         scores = tf.reduce_sum(h_values * e_values, axis=-1) / math.sqrt(self.width)
-        return ragged.like(objects, scores + self.bias(target, objects))
+        return self.with_bias(target, objects, scores)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

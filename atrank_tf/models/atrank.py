@@ -256,8 +256,7 @@ class ATRank(HistoryRanker):
                 x = tf.concat([h.flat_values, e.flat_values], axis=-1)
                 for layer in self.mlp:
                     x = layer(x)
-                scores = tf.cast(x[:, 0], tf.float32) + self.tokens.bias(target, objects)
-                logits[target] = ragged.like(objects, scores)
+                logits[target] = self.tokens.with_bias(target, objects, x[:, 0])
             else:
                 logits[target] = self.tokens.logits(target, objects, h, e)
         return logits

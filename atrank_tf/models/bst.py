@@ -106,8 +106,7 @@ class BST(HistoryRanker):
             z = tf.concat([y[:, -1], mean], axis=-1)
             for layer in self.mlp:
                 z = layer(z)
-            scores = tf.cast(z[:, 0], tf.float32) + self.tokens.bias(target, objects)
-            logits[target] = ragged.like(objects, scores)
+            logits[target] = self.tokens.with_bias(target, objects, z[:, 0])
         return logits
 
     def get_config(self) -> dict[str, Any]:

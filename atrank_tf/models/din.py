@@ -98,6 +98,5 @@ class DIN(HistoryRanker):
             x = tf.concat([ragged.unpad(interest, q), q.flat_values], axis=-1)
             for layer in self.mlp:
                 x = layer(x)
-            scores = tf.cast(x[:, 0], tf.float32) + self.tokens.bias(target, objects)
-            logits[target] = ragged.like(objects, scores)
+            logits[target] = self.tokens.with_bias(target, objects, x[:, 0])
         return logits
