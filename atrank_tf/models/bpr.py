@@ -44,16 +44,18 @@ class BPR(Ranker):
         self.width = width
         self.l2 = l2
         normal = keras.initializers.RandomNormal(stddev=0.1)
-        self.users = EmbeddingTable(schema.num_users, width, normal, l2=l2, name="users")
+        factors: dict[str, Any] = {"width": width, "initializer": normal, "l2": l2}
+        factors["dtype"] = self.dtype_policy
+        self.users = EmbeddingTable(schema.num_users, **factors, name="users")
         self.objects = {}
         self.biases = {}
         self.embedding_rows = {}
         for target in schema.targets:
             num_rows = schema.vocabulary(target).num_rows
-            self.objects[target] = EmbeddingTable(
-                num_rows, width, normal, l2=l2, name=f"{target}_factors"
+            self.objects[target] = EmbeddingTable(num_rows, **factors, name=f"{target}_factors")
+            self.biases[target] = EmbeddingTable(
+                num_rows, 1, "zeros", name=f"{target}_bias", dtype="float32"
             )
-            self.biases[target] = EmbeddingTable(num_rows, 1, "zeros", name=f"{target}_bias")
             self.embedding_rows[target] = self.add_weight(
                 name=f"{target}_embedding_rows",
                 shape=(schema.group(target).num_objects,),
@@ -88,7 +90,7 @@ class BPR(Ranker):
             factors = self.objects[target](rows, training=training)
             product = tf.reduce_sum(ragged.per_value(objects, memory) * factors, axis=-1)
             bias = self.biases[target](rows)[:, 0]
-            logits[target] = ragged.like(objects, tf.cast(product + bias, tf.float32))
+            logits[target] = ragged.like(objects, tf.cast(product, tf.float32) + bias)
         return logits
 
     def get_config(self) -> dict[str, Any]:

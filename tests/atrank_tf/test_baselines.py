@@ -59,6 +59,19 @@ def test_users_unknown_to_bpr_share_a_row(data: TimelineData) -> None:
     np.testing.assert_array_equal(model(batch).numpy(), known)
 
 
+def test_bpr_in_mixed_precision(data: TimelineData) -> None:
+    exact, mixed = (
+        BPR(data.schema, data.catalog, width=8, dtype=dtype)
+        for dtype in ("float32", "mixed_bfloat16")
+    )
+    for mine, weight in zip(exact.weights, mixed.weights, strict=True):
+        mine.assign(weight)
+    batch = make_batch(EXAMPLES, data.schema)
+    assert mixed.encode(batch["history"], batch["now"], batch["user"]).dtype == "bfloat16"
+    assert mixed(batch).dtype == "float32"
+    np.testing.assert_allclose(mixed(batch), exact(batch), atol=0.02)
+
+
 @pytest.mark.parametrize("kind", [BPR, Popularity])
 def test_baselines_are_keras_models(data: TimelineData, tmp_path: Path, kind: type) -> None:
     keras.utils.set_random_seed(1)
