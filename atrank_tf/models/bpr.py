@@ -43,16 +43,13 @@ class BPR(Ranker):
             raise ValueError(f"width is {width}, l2 is {l2}: expected 1 or more and 0 or more")
         self.width = width
         self.l2 = l2
-        normal = keras.initializers.RandomNormal(stddev=0.1)
-        factors: dict[str, Any] = {"width": width, "initializer": normal, "l2": l2}
-        factors["dtype"] = self.dtype_policy
-        self.users = EmbeddingTable(schema.num_users, **factors, name="users")
+        self.users = self._new_factors(schema.num_users, "users")
         self.objects = {}
         self.biases = {}
         self.embedding_rows = {}
         for target in schema.targets:
             num_rows = schema.vocabulary(target).num_rows
-            self.objects[target] = EmbeddingTable(num_rows, **factors, name=f"{target}_factors")
+            self.objects[target] = self._new_factors(num_rows, f"{target}_factors")
             self.biases[target] = EmbeddingTable(
                 num_rows, 1, "zeros", name=f"{target}_bias", dtype="float32"
             )
@@ -67,6 +64,13 @@ class BPR(Ranker):
                 self.embedding_rows[target].assign(catalog[target]["embedding_rows"])
                 if not schema.group(target).impressions:
                     self.biases[target].table.assign(log_odds(catalog[target], num_rows))
+
+    def _new_factors(self, num_rows: int, name: str) -> EmbeddingTable:
+        # An initializer gives the same numbers whenever it is called: each table has its own.
+        normal = keras.initializers.RandomNormal(stddev=0.1)
+        return EmbeddingTable(
+            num_rows, self.width, normal, l2=self.l2, name=name, dtype=self.dtype_policy
+        )
 
     def encode(
         self,

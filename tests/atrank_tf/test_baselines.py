@@ -49,6 +49,13 @@ def test_biases_of_bpr_start_at_popularity(data: TimelineData) -> None:
     np.testing.assert_allclose(found - found[0], np.log(counts / counts[0]), rtol=1e-5)
 
 
+def test_factors_of_bpr_start_apart(data: TimelineData) -> None:
+    model = BPR(data.schema, data.catalog)
+    tables = [model.users, *model.objects.values()]
+    first = {tuple(table.table.numpy()[0]) for table in tables}
+    assert len(first) == len(tables) == 3
+
+
 def test_users_unknown_to_bpr_share_a_row(data: TimelineData) -> None:
     model = BPR(data.schema, data.catalog, width=8)
     batch = make_batch([{**EXAMPLES[0], "user": 0}], data.schema)
