@@ -25,19 +25,11 @@ def _main() -> None:
     from atrank_tf import experiment_report  # Where there is no matplotlib, it ends here.
 
     budget = experiments.FAST if FLAGS.fast else experiments.FULL
-    given = {
-        "seeds": FLAGS.seeds,
-        "seconds": FLAGS.seconds,
-        "learning_rates": (
-            None
-            if FLAGS.learning_rates is None
-            else tuple(_rate(text) for text in FLAGS.learning_rates)
-        ),
-        "tuning_seconds": FLAGS.tuning_seconds,
-    }
-    budget = dataclasses.replace(
-        budget, **{name: value for name, value in given.items() if value is not None}
-    )
+    names = [field.name for field in dataclasses.fields(budget)]
+    given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    if "learning_rates" in given:
+        given["learning_rates"] = tuple(map(_rate, given["learning_rates"]))
+    budget = dataclasses.replace(budget, **given)
     output = Path(FLAGS.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     results = experiments.run(FLAGS.suite, FLAGS.data_dir, FLAGS.output_dir, budget, FLAGS.targets)

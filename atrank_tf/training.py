@@ -141,11 +141,7 @@ class _Loop:
         seconds, logs = 0.0, {}
         self._model.reset_metrics()
         for _, *batch in batches:
-            # Never behind the last batch: a run that resumes there would find none.
-            if self._state["batch"] and time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
-                saving = time.monotonic()
-                self._save(is_best=False)
-                start += time.monotonic() - saving
+            start += self._save_in_time()
             logs = {name: float(value) for name, value in self._step(*batch).items()}
             if not math.isfinite(logs["loss"]):
                 raise DivergedError(f"the loss is {logs['loss']}: choose a smaller learning rate")
@@ -164,6 +160,20 @@ class _Loop:
                 break
             start += self._look()
         return logs["loss"], logs["targets"] / seconds
+
+    def _save_in_time(self) -> float:
+        """Saves the model within a long epoch, before its next batch.
+
+        Never behind the last batch: a run that resumes there would find none.
+
+        Returns:
+            The seconds that it took, which are not of training.
+        """
+        start = time.monotonic()
+        if not self._state["batch"] or start - self._saved < CHECKPOINT_SECONDS:
+            return 0.0
+        self._save(is_best=False)
+        return time.monotonic() - start
 
     def _look(self) -> float:
         """Measures the model within a long epoch, for the curve alone: the best is of epochs' ends.

@@ -93,14 +93,9 @@ def ceiling(data_dir: str | Path) -> dict[str, float]:
         row = rows.value_rowids().numpy()
         had = [set(objects) for objects in inputs["history"]["coupon"]["object"].to_list()]
         follows = ids["coupon"][rows.flat_values.numpy()] == np.array(last)[row]
-        again = [o in had[i] for i, o in zip(row, rows.flat_values.numpy(), strict=True)]
+        again = np.array([o in had[i] for i, o in zip(row, rows.flat_values.numpy(), strict=True)])
         parts.append(
-            (
-                inputs["user"].numpy()[row],
-                row + num_moments,
-                labels.numpy(),
-                2.0 * np.array(again) + follows,
-            )
+            (inputs["user"].numpy()[row], row + num_moments, labels.numpy(), 2.0 * again + follows)
         )
         num_moments += len(last)
     scored = ranking_metrics.Scored(*map(np.concatenate, zip(*parts, strict=True)))

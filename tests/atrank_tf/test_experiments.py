@@ -213,8 +213,19 @@ def test_a_directory_holds_one_suite(
         experiments.run("small", str(tmp_path / "data"), str(tmp_path), BUDGET)
 
 
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ("0.001,0.01", "tuning_seconds=2.0, not 3.0"),
+        ("", "learning_rates=[0.001, 0.01], not []"),
+    ],
+)
 def test_flags_make_the_budget(
-    command: Callable[..., subprocess.CompletedProcess[str]], data_dir: Path, tmp_path: Path
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    data_dir: Path,
+    tmp_path: Path,
+    rates: str,
+    expected: str,
 ) -> None:
     held = {
         "suite": "density",
@@ -228,11 +239,11 @@ def test_flags_make_the_budget(
     (tmp_path / "suite.json").write_text(json.dumps(held))
     done = command(
         "atrank_tf.experiment",
-        *(f"--data_dir={data_dir}", f"--output_dir={tmp_path}", "--suite=density", "--fast"),
-        *("--seconds=7", "--learning_rates=0.001,0.01", "--tuning_seconds=3", "--targets=query"),
+        *(f"--data_dir={data_dir}", f"--output_dir={tmp_path}", "--suite=density"),
+        *("--seconds=7", f"--learning_rates={rates}", "--tuning_seconds=3", "--targets=query"),
     )
     assert done.returncode == 1
-    assert "holds a suite with tuning_seconds=2.0, not 3.0; choose another" in done.stderr
+    assert f"holds a suite with {expected}; choose another" in done.stderr
     assert json.loads((tmp_path / "suite.json").read_text()) == held
 
 
