@@ -79,6 +79,7 @@ def sections(
             for other in labels[place + 1 :]
         ]
         density = density_parts(users[labels[0]].user, lengths)
+        trained = {x: users[x] for x in labels if results[x][0].settings.model not in FLOORS}
         parts += [
             Section(
                 f"{target}: metrics",
@@ -97,9 +98,9 @@ def sections(
                 f"{target}: AUC by density of history",
                 "Users in four parts of like size, by the number of behaviours before their last "
                 "moment of the test, of which a model may read fewer (see the last table). "
-                "In the figure with 1.96 standard errors.",
+                "The figure shows what is trained, with 1.96 standard errors.",
                 by_density(users, density),
-                _draw_density(users, density, target, directory / f"density-{target}.svg"),
+                _draw_density(trained, density, target, directory / f"density-{target}.svg"),
             ),
             Section(
                 f"{target}: the lead by density of history",
