@@ -100,7 +100,9 @@ def sections(
                 "moment of the test, of which a model may read fewer (see the last table). "
                 "The figure shows what is trained, with 1.96 standard errors.",
                 by_density(users, density),
-                _draw_density(trained, density, target, directory / f"density-{target}.svg"),
+                _draw_density(trained, density, target, directory / f"density-{target}.svg")
+                if trained
+                else None,
             ),
             Section(
                 f"{target}: the lead by density of history",

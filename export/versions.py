@@ -1,10 +1,12 @@
 """Version directories: `BASE/1`, `BASE/2`, ..., of which servers load the highest."""
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from atrank_tf.errors import UserError
@@ -46,7 +48,8 @@ def publish(written: Path, base: Path) -> Path:
     """Makes a directory the next version.
 
     A server that polls `base` sees the version whole or not at all, after a crash of the
-    machine, too: its files are on disk before it gets its name.
+    machine, too: its files are on disk before it gets its name. It is the newest, whatever
+    other exports do meanwhile.
 
     Args:
         written: What shall be the version, on the same file system as `base`.
@@ -57,16 +60,11 @@ def publish(written: Path, base: Path) -> Path:
     """
     for path in [*written.rglob("*"), written]:
         _to_disk(path)
-    while True:
+    with _alone(base):
         version = base / str(max(found(base), default=0) + 1)
-        try:
-            written.rename(version)
-        except OSError:
-            if not version.exists():
-                raise
-        else:
-            _to_disk(base)
-            return version
+        written.rename(version)
+        _to_disk(base)
+    return version
 
 
 def prune(base: Path, keep: int) -> list[int]:
@@ -79,10 +77,10 @@ def prune(base: Path, keep: int) -> list[int]:
     Returns:
         The versions that were removed.
     """
-    old = list(found(base).items())[:-keep]
-    for number, path in old:
-        # Servers would find half of a version: it loses its name first.
-        with contextlib.suppress(FileNotFoundError):  # Another export prunes, too.
+    with _alone(base):
+        old = list(found(base).items())[:-keep]
+        for number, path in old:
+            # Servers would find half of a version: it loses its name first.
             path.rename(base / f"{_PRUNED}{number}")
     clear(base)
     return [number for number, _ in old]
@@ -100,6 +98,21 @@ def clear(base: Path) -> None:
                 path.unlink()
             else:
                 shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _alone(base: Path) -> Iterator[None]:
+    """Waits until no other export names or renames versions, and keeps others waiting.
+
+    Else a number that was the next one when it was looked up may be an old one when it is
+    given: published, and pruned by another export since.
+    """
+    descriptor = os.open(base, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # Unlocks, as the end of the process does.
 
 
 def _to_disk(path: Path) -> None:

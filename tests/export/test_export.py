@@ -1,5 +1,6 @@
 """The exported model, run as TensorFlow Serving runs it: by the session loader."""
 
+import itertools
 import json
 import os
 import shutil
@@ -429,17 +430,20 @@ def test_old_versions_are_pruned(tmp_path: Path) -> None:
 
 
 def test_exports_at_once_do_not_get_in_each_others_way(tmp_path: Path) -> None:
-    def export(number: int) -> None:
+    def export(number: int) -> list[int]:
+        published = []
         for turn in range(20):
             versions.clear(tmp_path)
             written = tmp_path / f"{versions.PARTIAL}{number}-{turn}"
             (written / "variables").mkdir(parents=True)
-            assert versions.publish(written, tmp_path).parent == tmp_path
+            published.append(int(versions.publish(written, tmp_path).name))
             versions.prune(tmp_path, keep=2)
+        return published
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(export, range(4)))
-    assert len(versions.found(tmp_path)) == 2
+        published = list(pool.map(export, range(4)))
+    assert all(numbers == sorted(numbers) for numbers in published)
+    assert sorted(itertools.chain.from_iterable(published)) == list(range(1, 81))
     versions.clear(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"79", "80"}
 
