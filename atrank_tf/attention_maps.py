@@ -27,7 +27,8 @@ class Case:
     Attributes:
         behaviors: One line a behaviour, oldest first: its `group`, `action`, `object` (raw
             id) and `days` before the moment.
-        candidates: One line a candidate: its `target`, `object` and `logit`.
+        candidates: One line a candidate: its `target`, `object`, `logit`, and whether it was
+            `chosen`, that is a positive.
         self_attention: How much each behaviour attends to each, in the first block: float
             [spaces, behaviours, behaviours].
         vanilla_attention: How much each candidate attends to each behaviour: float [spaces,
@@ -102,17 +103,20 @@ def of_run(
     # Batches come by length of history: some of all lengths.
     every = max(1, data.count_batches("test", **cut) // num_batches)
     return (
-        case(model, moment, object_names(run.objects, data.schema)),
-        averages(model, batches.shard(every, 0)),
+        case(model, *moment, object_names(run.objects, data.schema)),
+        averages(model, batches.shard(every, every // 2)),
     )
 
 
-def case(model: ATRank, inputs: dict[str, Any], names: dict[str, list[str]]) -> Case:
+def case(
+    model: ATRank, inputs: dict[str, Any], labels: tf.Tensor, names: dict[str, list[str]]
+) -> Case:
     """Returns what there is to see of one user at one moment.
 
     Args:
         model: The model.
         inputs: A batch of one row, as `Ranker` takes it, `now` int64 [1].
+        labels: 1 for each candidate that was chosen, else 0, those of the targets in turn: [n].
         names: What `object_names` returned.
     """
     schema, history, now = model.schema, inputs["history"], inputs["now"]
@@ -125,15 +129,18 @@ def case(model: ATRank, inputs: dict[str, Any], names: dict[str, list[str]]) -> 
     ]
     order = np.argsort(behaviors["time"].to_numpy(), kind="stable")[-_MAX_BEHAVIORS:]
     candidates = pd.concat(
-        pd.DataFrame(
-            {
-                "target": target,
-                "object": [names[target][row] for row in rows.flat_values.numpy()],
-                "logit": logits[target].flat_values.numpy(),
-            }
-        )
-        for target, rows in inputs["candidates"].items()
-    )
+        [
+            pd.DataFrame(
+                {
+                    "target": target,
+                    "object": [names[target][row] for row in rows.flat_values.numpy()],
+                    "logit": logits[target].flat_values.numpy(),
+                }
+            )
+            for target, rows in inputs["candidates"].items()
+        ],
+        ignore_index=True,
+    ).assign(chosen=np.asarray(labels) > 0)
     vanilla = [
         weights[target][:, 0, : rows.row_lengths()[0]]
         for target, rows in inputs["candidates"].items()
@@ -141,7 +148,7 @@ def case(model: ATRank, inputs: dict[str, Any], names: dict[str, list[str]]) -> 
     mine = weights[model.self_attention[0].name][:, 0].numpy()
     return Case(
         behaviors.drop(columns=["time", "row"]).iloc[order].reset_index(drop=True),
-        candidates.reset_index(drop=True),
+        candidates,
         mine[:, order][:, :, order],
         np.concatenate(vanilla, axis=1)[:, :, order],
     )
@@ -156,10 +163,13 @@ def averages(model: ATRank, batches: Iterable[tuple[dict[str, Any], tf.Tensor]])
             only the positives count.
 
     Returns:
-        One line for each `attention` (a self-attention block, or a target), `space`, `by`
+        One line for each `attention` (a self-attention block, or a target), `space` (from 1), `by`
         ("gap", "group", "action") and `value`: over `pairs` of one that attends and a behaviour
         that it sees, the mean `weight`, and the mean `lift`, the weight times the number
         of behaviours seen: 1 is what even attention would give, however long the history.
+
+    Raises:
+        UserError: There is no moment with a history.
     """
     bounds, gaps = _gap_buckets(model)
     totals: dict[tuple[str, str], pd.DataFrame] = {}
@@ -177,6 +187,8 @@ def averages(model: ATRank, batches: Iterable[tuple[dict[str, Any], tf.Tensor]])
         table = total.reset_index().rename(columns={by: "value"})
         table[["weight", "lift"]] = table[["weight", "lift"]].div(table["pairs"], axis=0)
         lines.append(table.assign(attention=name, by=by))
+    if not any(len(line) for line in lines):
+        raise UserError("attention is averaged over moments with a history: there is none")
     frame = pd.concat(lines, ignore_index=True)
     place = frame["value"].map({gap: i for i, gap in enumerate(gaps)}).fillna(0)
     frame = frame.assign(place=place).sort_values(["attention", "by", "space", "place", "value"])
@@ -269,7 +281,7 @@ def _pairs(
     return pd.concat(
         [
             shared.assign(space=space, weight=mine[at], lift=mine[at] * seen)
-            for space, mine in enumerate(weights)
+            for space, mine in enumerate(weights, start=1)
         ],
         ignore_index=True,
     )
@@ -277,7 +289,7 @@ def _pairs(
 
 def find_moment(
     batches: Iterable[tuple[dict[str, Any], tf.Tensor]], user: int | None = None
-) -> dict[str, Any] | None:
+) -> tuple[dict[str, Any], tf.Tensor] | None:
     """Returns one row of some batches, as `case` takes it.
 
     Args:
@@ -286,8 +298,8 @@ def find_moment(
             history, of those that a picture holds whole, if there are any.
 
     Returns:
-        A batch of one row, of each target two positives at most, then two negatives at most;
-        None where there is no row with a history.
+        A batch of one row and its labels, of each target two positives at most, then two
+        negatives at most; None where there is no row with a history.
     """
     best, found = 0.0, None
     for inputs, labels in batches:
@@ -299,16 +311,17 @@ def find_moment(
         place = int(fit.argmax())
         if fit[place] > best:
             best = fit[place]
-            found = tf.nest.map_structure(lambda column, i=place: column[i : i + 1], inputs)
-            found["candidates"] = _few_candidates(inputs["candidates"], labels, place)
+            row = tf.nest.map_structure(lambda column, i=place: column[i : i + 1], inputs)
+            row["candidates"], few = _few_candidates(inputs["candidates"], labels, place)
+            found = row, few
     return found
 
 
 def _few_candidates(
     candidates: dict[str, tf.RaggedTensor], labels: tf.Tensor, row: int
-) -> dict[str, tf.RaggedTensor]:
-    """Of one row two positives of each target, then two negatives."""
-    few, first = {}, 0
+) -> tuple[dict[str, tf.RaggedTensor], tf.Tensor]:
+    """Of one row two positives of each target, then two negatives; and their labels."""
+    few, kept_labels, first = {}, [], 0
     for target, rows in candidates.items():
         start, end = rows.row_splits.numpy()[row : row + 2]
         label = labels.numpy()[first + start : first + end]
@@ -316,5 +329,6 @@ def _few_candidates(
         few[target] = tf.RaggedTensor.from_row_lengths(
             tf.gather(rows.flat_values, start + kept), [len(kept)]
         )
+        kept_labels.append(label[kept])
         first += rows.flat_values.shape[0]
-    return few
+    return few, tf.concat(kept_labels, axis=0)

@@ -63,13 +63,14 @@ def draw_vanilla_attention(shown: Case) -> Figure:
             aspect="auto",
             norm=_shades(shown.vanilla_attention),
         )
-        title = f"{line.target} {_plain(line.object)}, logit {line.logit:.2f}"
+        chosen = "chosen" if line.chosen else "not chosen"
+        title = f"{line.target} {_plain(line.object)}, {chosen}, logit {line.logit:.2f}"
         ax.set_title(title, fontsize=9, loc="left")
         ax.set_yticks(range(spaces), [f"space {k + 1}" for k in range(spaces)], fontsize=7)
     _mark(axes[-1].xaxis, shown)
     axes[-1].tick_params(axis="x", rotation=90)
     axes[-1].set_xlabel("behaviour (object, time before the moment), oldest first")
-    figure.suptitle("What candidates read of the history: the chosen one, then others")
+    figure.suptitle("What candidates read of the history")
     figure.colorbar(image, ax=axes, label="attention weight")
     _legend(figure, shown)
     return figure
@@ -94,7 +95,7 @@ def draw_averages(frame: pd.DataFrame, attention: str) -> Figure:
         )
         at = np.arange(len(table))
         for number, space in enumerate(spaces):
-            color, name = _COLORS[number % len(_COLORS)], f"space {space + 1}"
+            color, name = _COLORS[number % len(_COLORS)], f"space {space}"
             if by == "gap":
                 ax.plot(at, table[space], marker=".", color=color, label=name)
             else:
@@ -104,11 +105,12 @@ def draw_averages(frame: pd.DataFrame, attention: str) -> Figure:
         ax.axhline(1, color="black", linewidth=0.8, linestyle=":")
         ax.set_xlabel({"gap": "gap between reader and behaviour"}.get(by, by))
         ax.grid(axis="y", alpha=0.3)
-    axes[0].set_ylabel("attention (1: as of all others)")
+    axes[0].set_ylabel("attention (1 is even attention)")
     block = attention.removeprefix("self_attention_")
-    read = f"behaviours read of each other in block {block}"
     if block == attention:
         read = f"{_plain(attention)} candidates read of the history"
+    else:
+        read = f"behaviours read of each other in block {int(block) + 1}"
     figure.suptitle(f"What {read}, on average")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure

@@ -127,6 +127,7 @@ def evaluate(
         per_user[directory] = {t: ranking_metrics.per_user(s) for t, s in scored.items()}
         results[directory] = {
             "model": trained["model"],
+            "name": trained["model"],
             "targets": {t: ranking_metrics.summarize(m) for t, m in per_user[directory].items()},
         }
         if model.trainable_weights and trained["loss"] == "pointwise":
@@ -134,6 +135,10 @@ def evaluate(
                 target: calibration(candidates, trained["num_negatives"])
                 for target, candidates in scored.items()
             }
+    models = [result["model"] for result in results.values()]
+    for directory, result in results.items():
+        if models.count(result["model"]) > 1:
+            result["name"] += f" ({directory})"
     for directory in baselines:
         results[directory]["auc_difference"] = {
             target: ranking_metrics.difference(mine, per_user[directory][target])
@@ -167,7 +172,7 @@ def format_table(report: dict[str, Any]) -> str:
                 continue
             summary = result["targets"][target]
             auc = summary["auc"]
-            cells = [target, result["model"]]
+            cells = [target, result["name"]]
             if auc is None:
                 cells += ["no targets", "", "", "", "", "0"]
             else:
@@ -186,7 +191,7 @@ def format_differences(report: dict[str, Any]) -> str:
             gap = baseline["auc_difference"].get(target)
             if gap is not None:
                 lines.append(
-                    f"{target}: AUC of {report['model']} less that of {baseline['model']}, paired "
+                    f"{target}: AUC of {report['name']} less that of {baseline['name']}, paired "
                     f"by user: {ranking_metrics.format_interval(gap, '+')}"
                 )
     return "\n".join(lines)
@@ -199,7 +204,7 @@ def format_calibration(report: dict[str, Any]) -> str:
         for target, found in result.get("calibration", {}).items():
             if found is not None:
                 lines.append(
-                    f"{target}: calibration of {result['model']}: log-loss "
+                    f"{target}: calibration of {result['name']}: log-loss "
                     f"{found['log_loss']:.4f} (base rate {found['log_loss_of_base_rate']:.4f}), "
                     f"expected calibration error {found['ece']:.4f}"
                 )

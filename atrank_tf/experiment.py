@@ -31,7 +31,6 @@ def _main() -> None:
         given["learning_rates"] = tuple(map(_rate, given["learning_rates"]))
     budget = dataclasses.replace(budget, **given)
     output = Path(FLAGS.output_dir)
-    output.mkdir(parents=True, exist_ok=True)
     results = experiments.run(FLAGS.suite, FLAGS.data_dir, FLAGS.output_dir, budget, FLAGS.targets)
     first = next(iter(results.values()))[0].settings
     data = TimelineData(FLAGS.data_dir, first.groups, first.targets)
@@ -77,22 +76,19 @@ def main() -> None:
     flags.DEFINE_list(
         "targets",
         [],
-        "Groups to predict; all targets of the data by default. single and density predict the "
-        "first of them alone.",
+        "Groups to predict; all targets of the data by default. single and density predict one "
+        "alone, the first in the schema.",
     )
     flags.DEFINE_integer("seeds", None, "Trainings of each model.", lower_bound=1)
     flags.DEFINE_float("seconds", None, "Seconds of each training.", lower_bound=0.1)
     flags.DEFINE_list(
         "learning_rates",
         None,
-        "Learning rates to try with each model; a single one is taken as it is, and with an empty "
-        "list each model's default.",
+        "Learning rates to try with each model, each for half of --seconds; a single one is taken "
+        "as it is, and with an empty list each model's default.",
     )
-    flags.DEFINE_float(
-        "tuning_seconds",
-        None,
-        f"Seconds to try each of them; {experiments.FULL.tuning_seconds:.0f} by default.",
-        lower_bound=0.1,
+    flags.DEFINE_integer(
+        "negatives", None, "Negatives of each test moment; 99 by default.", lower_bound=1
     )
     cli.run(_main)
 

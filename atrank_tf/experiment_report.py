@@ -61,11 +61,15 @@ def sections(
         }
     )
     left_out = f" Diverged, and left out: {', '.join(diverged)}." if diverged else ""
+    styles = {label: _style(number) for number, label in enumerate(results)}
     parts = [
         Section(
             f"Suite {suite}",
-            f"Each model trains {budget.seconds:.0f} s at most, {budget.seeds} times (what has "
-            f"nothing to train is measured once); {_tuning(budget)}.{left_out}",
+            f"Each model trains {budget.seconds:g} s at most, with {budget.seeds} "
+            f"seed{'s' if budget.seeds > 1 else ''} (what has nothing to train is measured once), "
+            f"and is measured against {budget.negatives} "
+            f"negative{'s' if budget.negatives > 1 else ''} of each moment, where targets are not "
+            f"labelled; {_tuning(budget)}.{left_out}",
         )
     ]
     for target in targets:
@@ -100,7 +104,7 @@ def sections(
                 "moment of the test, of which a model may read fewer (see the last table). "
                 "The figure shows what is trained, with 1.96 standard errors.",
                 by_density(users, density),
-                _draw_density(trained, density, target, directory / f"density-{target}.svg")
+                _draw_density(trained, density, styles, target, directory / f"density-{target}.svg")
                 if trained
                 else None,
             ),
@@ -117,9 +121,12 @@ def sections(
             "Validation AUC after each epoch, and each quarter of the time within long ones, over "
             "seeds; validation itself is not counted. "
             "The learning rate falls and the best model is chosen by epochs, of which a fast "
-            "model has more: what is compared is what seconds of training give.",
+            "model has more: what is compared is what seconds of training give. The validation "
+            "AUC is that of the models that were measured, a mean over users and targets. A "
+            "candidate's scoring is the time of the test's batches for each candidate in them, "
+            "with the encoding of histories, on the machine that trained.",
             costs(results),
-            _draw_curves(results, directory / "curves.svg"),
+            _draw_curves(results, styles, directory / "curves.svg"),
         )
     )
     return parts
@@ -133,7 +140,7 @@ def _tuning(budget: Budget) -> str:
         return f"the learning rate is {rates[0]} for all"
     return (
         f"each learning rate of {', '.join(map(str, rates))} was tried for "
-        f"{budget.tuning_seconds:.0f} s, and the one with the best validation AUC taken, where "
+        f"{budget.tuning_seconds:g} s, and the one with the best validation AUC taken, where "
         "there are validation targets"
     )
 
@@ -153,8 +160,10 @@ def attention(results: Results, data_dir: str, directory: Path) -> list[Section]
     figures = attention_plots.draw(*attention_maps.of_run(run, data_dir))
     attention_plots.write(figures, directory)
     told = {
-        "self-attention": "Each row is a behaviour, and shows what it reads of the others.",
-        "vanilla-attention": "What the user chose stands above what he did not.",
+        "self-attention": "Each row is a behaviour, and shows what it reads of the others in the "
+        "first block; in the causal form of those strictly before it, so that the oldest read "
+        "nothing.",
+        "vanilla-attention": "What candidates read of the history, chosen ones first.",
     }
     average = "1 is what each behaviour would get if all were read alike."
     return [
@@ -172,15 +181,14 @@ def metrics(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
     rows = []
     for label, trials in measured.items():
         summary: dict[str, Any] = ranking_metrics.summarize(averaged(trials, target))
-        each: list[dict[str, Any]] = [ranking_metrics.summarize(t.users[target]) for t in trials]
         row: dict[str, Any] = {"model": label}
         for name in ranking_metrics.NAMES:
             row[name] = "-"
             if summary[name]:
                 row[name] = ranking_metrics.format_interval(summary[name])
-                if len(each) > 1:
-                    spread = np.std([one[name]["value"] for one in each], ddof=1)
-                    row[name] += f" +- {spread:.4f}"
+                if len(trials) > 1:
+                    each = [ranking_metrics.mean(t.users[target], name) for t in trials]
+                    row[name] += f" +- {np.std(each, ddof=1):.4f}"
         row["users"] = summary["users"]
         rows.append(row)
     return pd.DataFrame(rows)
@@ -237,6 +245,7 @@ def costs(results: Results) -> pd.DataFrame:
     rows = []
     for label, (entry, trials) in results.items():
         mean = {k: float(np.mean([t.costs[k] for t in trials])) for k in trials[0].costs}
+        aucs = [t.validation_auc for t in trials if t.validation_auc is not None]
         settings = entry.settings.checked()
         rows.append(
             {
@@ -245,6 +254,7 @@ def costs(results: Results) -> pd.DataFrame:
                 "behaviors read": (
                     "-" if settings.model in WITHOUT_HISTORY else settings.max_history
                 ),
+                "validation AUC": f"{np.mean(aucs):.4f}" if aucs else "-",
                 "parameters": f"{mean['parameters']:,.0f}",
                 "training": f"{mean['seconds']:.0f} s",
                 "targets/s": f"{mean['targets_per_second']:,.0f}",
@@ -266,7 +276,7 @@ def density_parts(users: np.ndarray, lengths: dict[int, int]) -> dict[str, np.nd
         many users have the same number.
     """
     counts = np.array([lengths.get(int(user), 0) for user in users])
-    bounds = np.unique(np.quantile(counts, [0, 0.25, 0.5, 0.75]).astype(int))
+    bounds = np.unique(np.quantile(counts, [0, 0.25, 0.5, 0.75], method="lower"))
     number = np.searchsorted(bounds, counts, side="right") - 1
     ends = [*(bounds[1:] - 1), counts.max()]
     return {
@@ -276,18 +286,22 @@ def density_parts(users: np.ndarray, lengths: dict[int, int]) -> dict[str, np.nd
 
 
 def _draw_density(
-    users: dict[str, PerUser], density: dict[str, np.ndarray], target: str, path: Path
+    users: dict[str, PerUser],
+    density: dict[str, np.ndarray],
+    styles: dict[str, dict[str, Any]],
+    target: str,
+    path: Path,
 ) -> Path:
     figure = Figure(figsize=(8.5, 4.5), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(density))
     beside = np.linspace(-0.2, 0.2, len(users))  # Intervals stand side by side.
-    for number, (label, measured) in enumerate(users.items()):
+    for aside, (label, measured) in zip(beside, users.items(), strict=True):
         aucs = [_known(measured, mine) for mine in density.values()]
         means = [auc.mean() if len(auc) else np.nan for auc in aucs]
-        errors = [1.96 * auc.std() / np.sqrt(max(1, len(auc))) for auc in aucs]
-        x = places + beside[number]
-        axes.errorbar(x, means, errors, marker=".", capsize=2, label=label, **_style(number))
+        errors = [1.96 * auc.std() / np.sqrt(len(auc)) if len(auc) else np.nan for auc in aucs]
+        x = places + aside
+        axes.errorbar(x, means, errors, marker=".", capsize=2, label=label, **styles[label])
     axes.set(xlabel="behaviours before the last moment of the test", ylabel=f"AUC of {target}")
     axes.set_xticks(places, list(density))
     axes.grid(alpha=0.3)
@@ -301,18 +315,18 @@ def _style(number: int) -> dict[str, Any]:
     return {"color": f"C{number % 10}", "linestyle": ("-", "--", ":")[number // 10 % 3]}
 
 
-def _draw_curves(results: Results, path: Path) -> Path:
-    predicted = [" and ".join(entry.settings.targets) for entry, _ in results.values()]
-    panels = list(dict.fromkeys(predicted))  # AUCs of different targets are not compared.
+def _draw_curves(results: Results, styles: dict[str, dict[str, Any]], path: Path) -> Path:
+    predicted = {label: " and ".join(e.settings.targets) for label, (e, _) in results.items()}
+    panels = list(dict.fromkeys(predicted.values()))  # AUCs of different targets are not compared.
     figure = Figure(figsize=(7, 4.5 * len(panels)), layout="constrained")
     rows = dict(zip(panels, figure.subplots(len(panels), squeeze=False)[:, 0], strict=True))
-    for number, (label, (_, trials)) in enumerate(results.items()):
+    for label, (_, trials) in results.items():
         for place, trial in enumerate(trials):
             if trial.curve:
                 seconds, aucs = zip(*trial.curve, strict=True)
                 name = label if place == 0 else None
-                axes = rows[predicted[number]]
-                axes.plot(seconds, aucs, marker=".", label=name, **_style(number))
+                axes = rows[predicted[label]]
+                axes.plot(seconds, aucs, marker=".", label=name, **styles[label])
     for targets, axes in rows.items():
         axes.set(xlabel="seconds of training", ylabel=f"validation AUC of {targets}", xscale="log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))

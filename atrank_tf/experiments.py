@@ -46,22 +46,27 @@ class Budget:
     Attributes:
         seeds: Trainings of each model, with seeds 1, 2 ...
         seconds: Of training, each time; less where validation stops rising.
-        learning_rates: Those that are tried, each for `tuning_seconds` with the first seed;
-            the one with the best validation AUC is taken. One is taken as it is; of none
-            each entry keeps its own.
-        tuning_seconds: Of training, for each learning rate.
+        learning_rates: Those that are tried, each for half of `seconds`; the one with the best
+            validation AUC is taken. One is taken as it is; of none each entry keeps its own.
+        negatives: Of each test moment, where targets are not labelled.
     """
 
     seeds: int
     seconds: float
     learning_rates: tuple[float, ...]
-    tuning_seconds: float
+    negatives: int = 99
+
+    @property
+    def tuning_seconds(self) -> float:
+        """Seconds of training for each learning rate that is tried.
+
+        In less a rate wins that is soonest, and is too high for the whole time.
+        """
+        return self.seconds / 2
 
 
-FULL = Budget(
-    seeds=3, seconds=600.0, learning_rates=(0.001, 0.002, 0.004, 0.008), tuning_seconds=60.0
-)
-FAST = Budget(seeds=1, seconds=30.0, learning_rates=(), tuning_seconds=60.0)
+FULL = Budget(seeds=3, seconds=600.0, learning_rates=(0.001, 0.002, 0.004, 0.008))
+FAST = Budget(seeds=1, seconds=30.0, learning_rates=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +157,7 @@ class Trial:
     Attributes:
         directory: Its run directory.
         users: Each target's metrics by user.
+        validation_auc: That of the model that was measured; None without validation targets.
         curve: Validation AUC after so many seconds of training.
         costs: Seconds of training, targets a second, parameters, microseconds to score a
             candidate.
@@ -159,6 +165,7 @@ class Trial:
 
     directory: Path
     users: dict[str, PerUser]
+    validation_auc: float | None
     curve: list[tuple[float, float]]
     costs: dict[str, float]
 
@@ -184,14 +191,15 @@ def run(
 
     Raises:
         UserError: There is no prepared data, no such target or none in both training and test, a
-            learning rate is out of range, `output_dir` holds another suite or one with another
-            budget, other targets or data, or every entry diverged.
+            number of the budget is out of range, `output_dir` holds another suite or one with
+            another budget, other targets or data, or every entry diverged.
     """
     entries = _entries(suite, data_dir, targets)
     given: list[dict[str, Any]] = [{"learning_rate": rate} for rate in budget.learning_rates]
-    given += [{"max_seconds": s} for s in (budget.seconds, budget.tuning_seconds)]
-    for setting in given:  # Before anything is written.
+    for setting in (*given, {"max_seconds": budget.seconds}):  # Before anything is written.
         dataclasses.replace(entries[0].settings, **setting).checked()
+    if budget.negatives < 1:
+        raise UserError(f"negatives is {budget.negatives}: expected 1 or more")
     fingerprint = Manifest.load(data_dir).fingerprint
     _begin(suite, budget, targets, fingerprint, Path(output_dir) / "suite.json")
     results = {}
@@ -331,7 +339,7 @@ def _trial(settings: Settings, data_dir: str, directory: Path, seed: int, budget
     path = directory / str(seed)
     state = _trained(settings, data_dir, path)
     if not (path / _COSTS).exists():
-        _measure(path, data_dir)
+        _measure(path, data_dir, budget.negatives)
     with np.load(path / _USERS) as arrays:
         targets = {name.split("/")[0] for name in arrays.files}
         users = {
@@ -343,16 +351,17 @@ def _trial(settings: Settings, data_dir: str, directory: Path, seed: int, budget
             for target in sorted(targets)
         }
     curve = [(seconds, auc) for seconds, auc in state["curve"] if auc is not None]
-    return Trial(path, users, curve, json_files.read(path / _COSTS))
+    return Trial(path, users, state["best_auc"], curve, json_files.read(path / _COSTS))
 
 
-def _measure(path: Path, data_dir: str) -> None:
+def _measure(path: Path, data_dir: str, negatives: int) -> None:
     """Measures the best model of a run on the test's moments, and what it costs."""
     run = RunDirectory(path)
     data = run.data(data_dir)
     model = run.load_best(data.manifest.fingerprint)
     max_history = run.settings()["max_history"]
-    scoring = Scoring(model, data.batches("test", max_history=max_history))
+    cut: dict[str, Any] = {"num_negatives": negatives, "max_history": max_history}
+    scoring = Scoring(model, data.batches("test", **cut))
     scored = scoring.run()
     if len(scoring.seconds) == 1:  # The first batch makes the graph ready, and is not timed.
         scoring.run()

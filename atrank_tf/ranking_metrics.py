@@ -65,7 +65,12 @@ def per_user(scored: Scored) -> PerUser:
 
     Returns:
         The metrics of every user with at least one positive.
+
+    Raises:
+        ValueError: A score is NaN, which has no rank.
     """
+    if np.isnan(scored.logit).any():
+        raise ValueError("a score is nan: it has no rank")
     is_positive = scored.label > 0
     above, ties, count = _negatives_against_positives(scored.moment, scored)
     rank = np.where(count > 0, 1 + above + ties / 2, np.nan)
@@ -110,10 +115,22 @@ def summarize(metrics: PerUser, seed: int = 0) -> dict[str, object]:
         "positives": int(metrics.positives.sum()),
     }
     for name in NAMES:
-        means = metrics.means["auc" if name == "gauc" else name]
-        weights = metrics.positives if name == "gauc" else np.ones(len(means))
-        summary[name] = _mean_with_interval(means, weights, seed)
+        summary[name] = _with_interval(*_weighed(metrics, name), seed)
     return summary
+
+
+def mean(metrics: PerUser, name: str) -> float:
+    """Returns the mean over users that `summarize` gives, without the cost of an interval.
+
+    Args:
+        metrics: What `per_user` returned.
+        name: One of `NAMES`.
+
+    Returns:
+        The mean; NaN where no user could be measured.
+    """
+    values, weights = _weighed(metrics, name)
+    return float(np.average(values, weights=weights)) if len(values) else float("nan")
 
 
 def difference(first: PerUser, second: PerUser, seed: int = 0) -> dict[str, float] | None:
@@ -129,7 +146,8 @@ def difference(first: PerUser, second: PerUser, seed: int = 0) -> dict[str, floa
     """
     _, i, j = np.intersect1d(first.user, second.user, return_indices=True)
     change = first.means["auc"][i] - second.means["auc"][j]
-    return _mean_with_interval(change, np.ones(len(change)), seed)
+    change = change[~np.isnan(change)]
+    return _with_interval(change, np.ones(len(change)), seed)
 
 
 def format_interval(found: Mapping[str, float], sign: str = "") -> str:
@@ -159,11 +177,15 @@ def _negatives_against_positives(
     return end - up_to, up_to - below, end - start
 
 
-def _mean_with_interval(
-    values: np.ndarray, weights: np.ndarray, seed: int
-) -> dict[str, float] | None:
+def _weighed(metrics: PerUser, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The values of the users who could be measured, and how much each counts."""
+    values = metrics.means["auc" if name == "gauc" else name]
+    weights = metrics.positives if name == "gauc" else np.ones(len(values))
     valid = ~np.isnan(values) & (weights > 0)
-    values, weights = values[valid], weights[valid].astype(np.float64)
+    return values[valid], weights[valid].astype(np.float64)
+
+
+def _with_interval(values: np.ndarray, weights: np.ndarray, seed: int) -> dict[str, float] | None:
     if not len(values):
         return None
     generator = np.random.default_rng(seed)

@@ -129,7 +129,10 @@ def main() -> None:
         "single_target", Settings.single_target, "Batches with candidates of one target group each."
     )
     flags.DEFINE_list(
-        "target_weights", [], "Weights of target groups in the loss: NAME=NUMBER,...; 1 by default."
+        "target_weights",
+        [],
+        "Weights of target groups in the loss: NAME=NUMBER,...; 1 by default. What targets share "
+        "learns by them.",
     )
     flags.DEFINE_enum(
         "loss",

@@ -5,10 +5,11 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from atrank_tf import ranking_metrics
@@ -79,7 +80,7 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
             file=sys.stderr,
         )
     if not model.trainable_weights:
-        state["best_auc"] = mean_auc(validation_scoring(model, data, settings))
+        state["best_auc"] = mean_auc(user_aucs(validation_scoring(model, data, settings)))
         run.save(model, state, is_best=True)
         return state
     return _Loop(model, data, run, settings, state, batches_an_epoch).run()
@@ -186,12 +187,14 @@ class _Loop:
         if not 0 < self._settings.max_seconds <= since * _POINTS:
             return 0.0
         start = time.monotonic()
-        self._state = {**self._state, "curve": [*curve, [seconds, mean_auc(self._validation)]]}
+        auc = mean_auc(user_aucs(self._validation))
+        self._state = {**self._state, "curve": [*curve, [seconds, auc]]}
         return time.monotonic() - start
 
     def _end_epoch(self, loss: float, rate: float) -> None:
         """Measures the model and saves it."""
-        auc = mean_auc(self._validation)
+        aucs = user_aucs(self._validation)
+        auc = mean_auc(aucs)
         is_first = not self._state["best_epoch"]
         is_best = auc is None or is_first or auc > self._state["best_auc"]
         epoch = self._state["epoch"] + 1
@@ -200,6 +203,9 @@ class _Loop:
             tf.summary.scalar("train/targets_per_second", rate)
             if auc is not None:
                 tf.summary.scalar("validation/auc", auc)
+            for target, values in aucs.items():
+                if len(values):
+                    tf.summary.scalar(f"validation/auc/{target}", values.mean())
         self._writer.flush()
         shown = "no validation targets" if auc is None else f"validation AUC {auc:.4f}"
         print(
@@ -225,11 +231,20 @@ def validation_scoring(model: Ranker, data: TimelineData, settings: Settings) ->
     )
 
 
-def mean_auc(scoring: Scoring) -> float | None:
-    """Returns the mean AUC of users, over all target groups; None without targets."""
-    users = [ranking_metrics.per_user(scored) for scored in scoring.run().values()]
-    values = [value for user in users for value in user.means["auc"] if value == value]
-    return float(sum(values) / len(values)) if values else None
+def user_aucs(scoring: Scoring) -> dict[str, np.ndarray]:
+    """Returns by target group the AUC of each user who has one: float [users]."""
+    measured = {name: ranking_metrics.per_user(s) for name, s in scoring.run().items()}
+    return {name: user.means["auc"][user.positives > 0] for name, user in measured.items()}
+
+
+def mean_auc(aucs: Mapping[str, np.ndarray]) -> float | None:
+    """Returns the mean of what `user_aucs` returned; None without targets.
+
+    Each user counts once for each of his target groups, so a group with few users hardly
+    changes the mean, by which the best epoch is chosen.
+    """
+    values = np.concatenate(list(aucs.values()))
+    return float(values.mean()) if len(values) else None
 
 
 def _is_over(state: dict[str, Any], settings: Settings) -> bool:

@@ -22,7 +22,7 @@ from absl import flags
 
 from atrank_tf import ATRank, PointwiseLoss, RowSparse, TargetCount, cli
 from atrank_tf.evaluation import Scoring
-from atrank_tf.training import mean_auc
+from atrank_tf.training import mean_auc, user_aucs
 from benchmarks.flops import matmul_peak, step_flops
 from benchmarks.naive import NAIVE_ROWS, NaiveATRank, naive_batches
 from data_pipeline import TimelineData
@@ -130,7 +130,7 @@ class _Clock(keras.callbacks.Callback):
                 batches = self._data.batches(split, max_history=self._max_history)
                 self._scorings[split] = Scoring(self.model, batches)
             start = time.monotonic()
-            point[f"{split}_auc"] = mean_auc(self._scorings[split])
+            point[f"{split}_auc"] = mean_auc(user_aucs(self._scorings[split]))
             self.scoring_seconds = time.monotonic() - start
         self.curve.append(point)
         print(" ".join(f"{name} {value:.5g}" for name, value in point.items()), flush=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -29,6 +30,7 @@ from atrank_tf.run_directory import RunDirectory
 from atrank_tf.settings import Settings
 from atrank_tf.training import train
 from data_pipeline.dataset import TimelineData
+from tests.conftest import make_logs
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = {"width": 8, "num_spaces": 2, "embedding_width": 8, "feature_width": 4}
@@ -59,8 +61,8 @@ def test_averages_are_what_loops_give(model: ATRank, data: TimelineData) -> None
         for j in visible:
             time, group, action = seen[j]
             values = {"gap": gap_bucket(model, now - time), "group": group, "action": action}
-            for space in range(2):
-                lift = float(weights[space, j]) * len(visible)
+            for space in (1, 2):
+                lift = float(weights[space - 1, j]) * len(visible)
                 for by, value in values.items():
                     expected[name, by, space, value].append(lift)
 
@@ -119,14 +121,16 @@ def test_averages_are_over_moments_with_histories_of_all_lengths(
     _, every = of_run(RunDirectory(run), str(data_dir))
     _, some = of_run(RunDirectory(run), str(data_dir), num_batches=2)
     assert len(every) >= 4
-    assert some == every[:: len(every) // 2]
+    step = len(every) // 2
+    assert some == every[step // 2 :: step]
 
 
-def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData) -> None:
+def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData, tmp_path: Path) -> None:
     names = object_names(data.directory / "objects", data.schema)
     moment = find_moment(data.batches("test", num_negatives=2))
     assert moment is not None
-    shown = case(model, moment, names)
+    inputs, labels = moment
+    shown = case(model, inputs, labels, names)
     assert (shown.behaviors["days"] > 0).all()
     assert shown.behaviors["days"].is_monotonic_decreasing
     assert set(shown.behaviors["group"]) == {"item", "query"}
@@ -134,10 +138,10 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData) -> None:
     count = len(shown.behaviors)
     assert shown.self_attention.shape == (2, count, count)
     # Each behaviour has the weights of its own object and time.
-    history = moment["history"]
-    weights = model.attention(history, moment["candidates"], moment["now"])
+    history = inputs["history"]
+    weights = model.attention(history, inputs["candidates"], inputs["now"])
     raw = [
-        (names[group][row], (int(moment["now"][0]) - time) / 86_400)
+        (names[group][row], (int(inputs["now"][0]) - time) / 86_400)
         for group, columns in history.items()
         for row, time in zip(columns["object"][0].numpy(), columns["time"][0].numpy(), strict=True)
     ]
@@ -148,12 +152,23 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData) -> None:
     mine = weights["self_attention_0"].numpy()[:, 0][:, places][:, :, places]
     np.testing.assert_allclose(shown.self_attention, mine, atol=1e-6)
     vanilla = np.concatenate(
-        [weights[t][:, 0, : rows.row_lengths()[0]] for t, rows in moment["candidates"].items()],
+        [weights[t][:, 0, : rows.row_lengths()[0]] for t, rows in inputs["candidates"].items()],
         axis=1,
     )
     np.testing.assert_allclose(shown.vanilla_attention, vanilla[:, :, places], atol=1e-6)
     sums = shown.vanilla_attention.sum(axis=2)
     np.testing.assert_allclose(sums, np.ones((2, len(shown.candidates))), atol=1e-5)
+    # What the logs have of the user at that moment is what a picture calls chosen.
+    make_logs(tmp_path)
+    events = pd.read_parquet(tmp_path / "events.parquet")
+    user = pd.read_parquet(data.directory / "users.parquet")["user"][int(inputs["user"][0]) - 1]
+    at = events[(events["user"] == user) & (events["time"] == int(inputs["now"][0]))]
+    touched = set(zip(at["group"], at["object"].astype(str), strict=True))
+    lines = list(shown.candidates.itertuples())
+    assert [line.chosen for line in lines] == [(x.target, x.object) in touched for x in lines]
+    assert 0 < shown.candidates["chosen"].sum() < len(lines)
+    titles = [ax.get_title(loc="left") for ax in draw_vanilla_attention(shown).axes[: len(lines)]]
+    assert ["not chosen" not in title for title in titles] == [line.chosen for line in lines]
     for draw in (draw_self_attention, draw_vanilla_attention):
         texts = {text.get_text() for text in draw(shown).legends[0].get_texts()}
         assert texts <= {"item: buy", "item: view", "item: unknown", "query", "query: unknown"}
@@ -161,10 +176,23 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData) -> None:
     assert figure.axes[0].get_xlabel() == "gap between reader and behaviour"
 
 
+def test_averages_of_nothing(model: ATRank, data: TimelineData) -> None:
+    with pytest.raises(UserError, match="moments with a history: there is none"):
+        averages(model, [])
+    empty = data.batches("test", num_negatives=1, max_history=1).take(1)
+    for inputs, labels in empty:
+        history = {
+            group: {name: column[:, :0] for name, column in columns.items()}
+            for group, columns in inputs["history"].items()
+        }
+        with pytest.raises(UserError, match="moments with a history: there is none"):
+            averages(model, [({**inputs, "history": history}, labels)])
+
+
 def test_a_dollar_is_a_dollar(model: ATRank, data: TimelineData, tmp_path: Path) -> None:
     moment = find_moment(data.batches("test", num_negatives=2))
     assert moment is not None
-    shown = case(model, moment, object_names(data.directory / "objects", data.schema))
+    shown = case(model, *moment, object_names(data.directory / "objects", data.schema))
     shown.behaviors["object"] = r"$x_$ \foo$"
     shown.candidates["object"] = r"price $\foo$"
     figures = {"self": draw_self_attention(shown), "vanilla": draw_vanilla_attention(shown)}
@@ -176,7 +204,7 @@ def test_a_user_is_found_by_his_id(data: TimelineData) -> None:
     row = user_row(data.directory, "7")
     moment = find_moment(data.batches("test"), row)
     assert moment is not None
-    assert moment["user"].numpy().tolist() == [row]
+    assert moment[0]["user"].numpy().tolist() == [row]
     assert find_moment(data.batches("test"), 10**6) is None
     with pytest.raises(UserError, match="user 'x': is in none of the logs"):
         user_row(data.directory, "x")

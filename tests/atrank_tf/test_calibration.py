@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
 from atrank_tf.calibration import calibration, expected_calibration_error
@@ -38,6 +39,17 @@ def test_true_probabilities_have_hardly_an_error_and_others_theirs() -> None:
     assert too_sure["ece"] > 0.05
     assert too_sure["log_loss"] > found["log_loss"]
     assert expected_calibration_error(label, np.ones(len(label))) == pytest.approx(1 - label.mean())
+
+
+def test_the_expected_calibration_error_is_that_of_scikit_learns_bins() -> None:
+    # Scores of their own, 100 in each bin, so that a bin's mean is one of 100 candidates.
+    random = np.random.default_rng(1)
+    probability = random.permutation((np.arange(1500) + 0.5) / 1500) ** 2
+    label = (random.random(1500) < 0.5 * probability + 0.1).astype(int)
+    frequency, mean = calibration_curve(label, probability, n_bins=15, strategy="quantile")
+    expected = np.abs(frequency - mean).mean()
+    assert expected > 0.1
+    assert expected_calibration_error(label, probability) == pytest.approx(expected, rel=1e-2)
 
 
 def test_logits_learned_of_few_negatives_are_right_among_many() -> None:

@@ -73,6 +73,17 @@ def test_report(data_dir: Path, runs: Path) -> None:
     assert lines[0].startswith(f"item: calibration of bpr: log-loss {found['log_loss']:.4f} (base ")
 
 
+def test_runs_of_one_model_are_told_apart(data_dir: Path, runs: Path, tmp_path: Path) -> None:
+    other = str(tmp_path / "other")
+    train(str(data_dir), other, Settings(model="popularity"))
+    mine, bpr = str(runs / "popularity"), str(runs / "bpr")
+    report = evaluate(str(data_dir), mine, [other, bpr])
+    names = [line.split(" | ")[1] for line in format_table(report).splitlines()[2:5]]
+    assert names == [f"popularity ({mine})", f"popularity ({other})", "bpr"]
+    line = format_differences(report).splitlines()[0]
+    assert line.startswith(f"item: AUC of popularity ({mine}) less that of popularity ({other}), ")
+
+
 def test_scores_and_labels_stay_together(data: TimelineData) -> None:
     model = Popularity(data.schema, data.catalog)
     batches = data.batches("test", num_negatives=3)

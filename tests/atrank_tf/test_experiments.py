@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from atrank_tf import experiment_report, experiments, ranking_metrics, training
 from atrank_tf.errors import DivergedError, UserError
@@ -22,9 +25,10 @@ from atrank_tf.schema import Group, Schema
 from atrank_tf.settings import MODELS, Settings
 from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare import prepare
+from tests.conftest import REPOSITORY, make_logs
 
 SMALL = {"width": 8, "num_spaces": 2, "embedding_width": 8, "feature_width": 4}
-BUDGET = Budget(seeds=2, seconds=0.3, learning_rates=(0.004,), tuning_seconds=0.2)
+BUDGET = Budget(seeds=2, seconds=0.3, learning_rates=(0.004,), negatives=20)
 ENTRIES = [
     Entry(
         "atrank small",
@@ -97,7 +101,7 @@ def test_trials(results: tuple[experiments.Results, Path], data_dir: Path) -> No
         assert {trial.directory.parent.parent for trial in trials} == {output / "runs"}
     _, (trial, other) = found["bpr one2one item"]
     assert [RunDirectory(t.directory).settings()["seed"] for t in (trial, other)] == [1, 2]
-    report = evaluate(str(data_dir), str(trial.directory))
+    report = evaluate(str(data_dir), str(trial.directory), num_negatives=BUDGET.negatives)
     expected = report["targets"]["item"]["auc"]["value"]
     assert np.nanmean(trial.users["item"].means["auc"]) == pytest.approx(expected)
 
@@ -121,10 +125,8 @@ def test_the_learning_rate_that_validates_best_is_taken(
     monkeypatch.setattr(experiments, "train", train)
     monkeypatch.setitem(SUITES, "small", lambda _: ENTRIES)
     with pytest.raises(EnoughError):
-        experiments.run(
-            "small", str(data_dir), str(tmp_path), Budget(1, 9.0, (0.1, 0.2, 0.3, 0.4), 2.0)
-        )
-    assert asked == [(0.1, 2.0), (0.2, 2.0), (0.3, 2.0), (0.4, 2.0), (0.2, 9.0)]
+        experiments.run("small", str(data_dir), str(tmp_path), Budget(1, 9.0, (0.1, 0.2, 0.3, 0.4)))
+    assert asked == [(0.1, 4.5), (0.2, 4.5), (0.3, 4.5), (0.4, 4.5), (0.2, 9.0)]
 
 
 def test_what_diverges_is_left_out_and_told(
@@ -160,10 +162,12 @@ def test_a_bad_budget_leaves_nothing(data_dir: Path, tmp_path: Path) -> None:
         budget = dataclasses.replace(BUDGET, learning_rates=(0.1, rate))
         with pytest.raises(UserError, match=r"learning_rate is .*: expected a number above 0"):
             experiments.run("single", str(data_dir), str(output), budget)
-    for name in ("seconds", "tuning_seconds"):
-        budget = dataclasses.replace(BUDGET, **{name: float("nan")})
-        with pytest.raises(UserError, match="max_seconds is nan"):
-            experiments.run("single", str(data_dir), str(output), budget)
+    budget = dataclasses.replace(BUDGET, seconds=float("nan"))
+    with pytest.raises(UserError, match="max_seconds is nan"):
+        experiments.run("single", str(data_dir), str(output), budget)
+    budget = dataclasses.replace(BUDGET, negatives=0)
+    with pytest.raises(UserError, match="negatives is 0: expected 1 or more"):
+        experiments.run("single", str(data_dir), str(output), budget)
     assert not output.exists()
 
 
@@ -216,7 +220,7 @@ def test_a_directory_holds_one_suite(
 @pytest.mark.parametrize(
     ("rates", "expected"),
     [
-        ("0.001,0.01", "tuning_seconds=2.0, not 3.0"),
+        ("0.001,0.01", "negatives=2, not 3"),
         ("", "learning_rates=[0.001, 0.01], not []"),
     ],
 )
@@ -232,7 +236,7 @@ def test_flags_make_the_budget(
         "seeds": 5,
         "seconds": 7.0,
         "learning_rates": [0.001, 0.01],
-        "tuning_seconds": 2.0,
+        "negatives": 2,
         "targets": ["query"],
         "data_fingerprint": TimelineData(data_dir).manifest.fingerprint,
     }
@@ -240,7 +244,7 @@ def test_flags_make_the_budget(
     done = command(
         "atrank_tf.experiment",
         *(f"--data_dir={data_dir}", f"--output_dir={tmp_path}", "--suite=density"),
-        *("--seconds=7", f"--learning_rates={rates}", "--tuning_seconds=3", "--targets=query"),
+        *("--seconds=7", f"--learning_rates={rates}", "--negatives=3", "--targets=query"),
     )
     assert done.returncode == 1
     assert f"holds a suite with {expected}; choose another" in done.stderr
@@ -296,6 +300,13 @@ def test_report(results: tuple[experiments.Results, Path], data: TimelineData) -
     costs = pd.read_csv(output / "auc-against-training-time.csv").set_index("model")
     assert costs["learning rate"].tolist() == ["0.004", "0.004", "-"]
     assert costs["behaviors read"].tolist() == ["100", "-", "-"]
+    best = [
+        json.loads((output / f"runs/atrank-small/{seed}/state.json").read_text())["best_auc"]
+        for seed in (1, 2)
+    ]
+    assert costs["validation AUC"]["atrank small"] == pytest.approx(np.mean(best), abs=1e-4)
+    weights = RunDirectory(found["atrank small"][1][0].directory).load_best().trainable_weights
+    assert costs["parameters"]["atrank small"] == f"{sum(map(np.size, weights)):,}"
     leads = pd.read_csv(output / "item-the-lead-by-density-of-history.csv").set_index("against")
     mine, others = (
         experiments.averaged(found[label][1], "item") for label in ("atrank small", "popularity")
@@ -305,6 +316,30 @@ def test_report(results: tuple[experiments.Results, Path], data: TimelineData) -
         part = [low <= lengths[user] <= high for user in mine.user.tolist()]
         gap = np.nanmean(mine.means["auc"][part] - others.means["auc"][part])
         assert str(lead).startswith(f"{gap:+.4f} (")
+
+
+def test_command_line(results: tuple[experiments.Results, Path], data_dir: Path) -> None:
+    _, output = results
+    (output / "report.md").unlink(missing_ok=True)
+    small = (
+        "from atrank_tf import experiment; from tests.atrank_tf.test_experiments import *;"
+        "SUITES['small'] = lambda _: ENTRIES; experiment.main()"
+    )
+    budget = {"seeds": 2, "seconds": 0.3, "learning_rates": 0.004, "negatives": 20}
+    flags = {"suite": "small", "data_dir": data_dir, "output_dir": output, **budget}
+    done = subprocess.run(
+        [sys.executable, "-c", small, *(f"--{name}={value}" for name, value in flags.items())],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = (output / "report.md").read_text()
+    assert report in done.stdout
+    assert f"wrote {output}/report.html, {output}/report.md, " in done.stdout
+    assert f"next: open {output}/report.html in a browser" in done.stdout
+    assert "## atrank small: vanilla attention" in report
 
 
 def test_entries_without_targets_are_left_out(
@@ -324,6 +359,7 @@ def test_seeds_are_averaged_user_by_user() -> None:
         Trial(
             Path(),
             {"item": PerUser(users, np.array([1, 2]), dict.fromkeys(METRICS, np.array(values)))},
+            None,
             [],
             {},
         )
@@ -340,6 +376,25 @@ def test_seeds_are_averaged_user_by_user() -> None:
     )
     with pytest.raises(UserError, match="item: the trials measured different users"):
         experiments.averaged([trials[0], other], "item")
+
+
+def test_history_lengths_are_those_of_the_logs(data: TimelineData, tmp_path: Path) -> None:
+    make_logs(tmp_path)
+    events = pd.read_parquet(tmp_path / "events.parquet")
+    users = pd.read_parquet(data.directory / "users.parquet")["user"]
+    lengths = experiments.history_lengths(data, 1000)
+    assert len(lengths) > 10
+    for row, length in lengths.items():  # By default a user's last moment is the test's.
+        times = events.loc[events["user"] == users[row - 1], "time"]
+        assert length == (times < times.max()).sum()
+
+
+@given(counts=st.lists(st.integers(0, 6), min_size=1, max_size=12))
+def test_density_parts_are_never_empty(counts: list[int]) -> None:
+    users = np.arange(len(counts))
+    parts = experiment_report.density_parts(users, dict(enumerate(counts)))
+    assert all(part.any() for part in parts.values())
+    assert sum(part.astype(int) for part in parts.values()).tolist() == [1] * len(counts)
 
 
 def test_density_parts_hold_every_user_once(data: TimelineData) -> None:

@@ -46,6 +46,11 @@ def by_hand(rows: list[tuple[int, int, int, float]], labelled: bool) -> dict[int
     }
 
 
+def test_a_score_that_is_no_number_has_no_rank() -> None:
+    with pytest.raises(ValueError, match="a score is nan: it has no rank"):
+        ranking_metrics.per_user(scored([(1, 1, 1, float("nan")), (1, 1, 0, 0.0)]))
+
+
 @given(rows=CANDIDATES, labelled=st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_per_user_is_what_the_definitions_say(

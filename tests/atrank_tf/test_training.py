@@ -18,10 +18,12 @@ import tensorflow as tf
 from atrank_tf import Popularity, UserError, training
 from atrank_tf.run_directory import RunDirectory
 from atrank_tf.schema import Group, Schema
-from atrank_tf.settings import Settings
+from atrank_tf.settings import Settings, new_model
 from atrank_tf.training import train
+from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare import prepare
 from tests import processes
+from tests.conftest import make_logs
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -64,13 +66,31 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert 0 < state["best_auc"] <= 1
     assert state["targets_seen"] > 0
     assert state["seconds"] > 0
-    (events,) = finished.glob("tensorboard/*")
-    tags = {
+    expected = {"train/loss", "train/targets_per_second", "validation/auc", "validation/auc/item"}
+    assert tags(finished) == expected
+
+
+def tags(run: Path) -> set[str]:
+    """What a run's TensorBoard logs hold."""
+    (events,) = run.glob("tensorboard/*")
+    return {
         value.tag
         for record in tf.data.TFRecordDataset(str(events)).as_numpy_iterator()
         for value in tf.compat.v1.Event.FromString(record).summary.value
     }
-    assert tags == {"train/loss", "train/targets_per_second", "validation/auc"}
+
+
+def test_a_target_of_no_weight_teaches_nothing(tmp_path: Path) -> None:
+    schema = make_logs(tmp_path)
+    prepare(schema, tmp_path / "data", [str(tmp_path / "events.parquet")], base_dir=tmp_path)
+    settings = dataclasses.replace(SETTINGS, epochs=1, target_weights={"query": 0.0}).checked()
+    train(str(tmp_path / "data"), str(tmp_path / "run"), settings)
+    assert tags(tmp_path / "run") >= {"validation/auc/item", "validation/auc/query"}
+    found = RunDirectory(tmp_path / "run").load_last()
+    start = new_model(TimelineData(tmp_path / "data"), settings, 1)
+    for target, moves in (("item", True), ("query", False)):
+        biases = [model.tokens.biases[target].table.numpy() for model in (found, start)]
+        assert np.array_equal(*biases) != moves
 
 
 def test_the_learning_rate_falls_in_each_epoch(data_dir: Path, tmp_path: Path) -> None:
@@ -94,7 +114,7 @@ def test_mixed_precision_learns_the_same(finished: Path, data_dir: Path, tmp_pat
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves validation out; that `finished` had it shows that it changes no weights."""
-    monkeypatch.setattr(training, "mean_auc", lambda _: 0.5)
+    monkeypatch.setattr(training, "user_aucs", lambda _: {"item": np.array([0.5])})
 
 
 @pytest.mark.usefixtures("unmeasured")
@@ -192,7 +212,7 @@ def test_early_stopping(data_dir: Path, tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UserError):  # It leaves nothing that the next try stumbles over.
         train(str(data_dir), str(tmp_path), mistake)
     aucs = iter([0.6, 0.7, 0.65, 0.66, 0.9])
-    monkeypatch.setattr(training, "mean_auc", lambda _: next(aucs))
+    monkeypatch.setattr(training, "user_aucs", lambda _: {"item": np.array([next(aucs)])})
     state = train(str(data_dir), str(tmp_path), dataclasses.replace(SIMPLEST, epochs=9, patience=2))
     assert (state["epoch"], state["best_epoch"], state["best_auc"]) == (4, 2, 0.7)
 
