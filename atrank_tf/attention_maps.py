@@ -188,7 +188,9 @@ def averages(model: ATRank, batches: Iterable[tuple[dict[str, Any], tf.Tensor]])
         table[["weight", "lift"]] = table[["weight", "lift"]].div(table["pairs"], axis=0)
         lines.append(table.assign(attention=name, by=by))
     if not any(len(line) for line in lines):
-        raise UserError("attention is averaged over moments with a history: there is none")
+        raise UserError(
+            "attention is averaged over moments with a history: these batches have none"
+        )
     frame = pd.concat(lines, ignore_index=True)
     place = frame["value"].map({gap: i for i, gap in enumerate(gaps)}).fillna(0)
     frame = frame.assign(place=place).sort_values(["attention", "by", "space", "place", "value"])

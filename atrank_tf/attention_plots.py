@@ -106,11 +106,10 @@ def draw_averages(frame: pd.DataFrame, attention: str) -> Figure:
         ax.set_xlabel({"gap": "gap between reader and behaviour"}.get(by, by))
         ax.grid(axis="y", alpha=0.3)
     axes[0].set_ylabel("attention (1 is even attention)")
-    block = attention.removeprefix("self_attention_")
-    if block == attention:
-        read = f"{_plain(attention)} candidates read of the history"
+    if attention.startswith("self_attention_"):
+        read = f"behaviours read of each other in {attention}"
     else:
-        read = f"behaviours read of each other in block {int(block) + 1}"
+        read = f"{_plain(attention)} candidates read of the history"
     figure.suptitle(f"What {read}, on average")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure

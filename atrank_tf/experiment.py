@@ -88,7 +88,10 @@ def main() -> None:
         "as it is, and with an empty list each model's default.",
     )
     flags.DEFINE_integer(
-        "negatives", None, "Negatives of each test moment; 99 by default.", lower_bound=1
+        "negatives",
+        None,
+        "Negatives of each test moment; 99 by default, and always in validation.",
+        lower_bound=1,
     )
     cli.run(_main)
 

@@ -122,7 +122,8 @@ def sections(
             "seeds; validation itself is not counted. "
             "The learning rate falls and the best model is chosen by epochs, of which a fast "
             "model has more: what is compared is what seconds of training give. The validation "
-            "AUC is that of the models that were measured, a mean over users and targets. A "
+            "AUC is that of the models that were measured, against 99 negatives, a mean over users "
+            "and targets. A "
             "candidate's scoring is the time of the test's batches for each candidate in them, "
             "with the encoding of histories, on the machine that trained.",
             costs(results),
@@ -163,7 +164,8 @@ def attention(results: Results, data_dir: str, directory: Path) -> list[Section]
         "self-attention": "Each row is a behaviour, and shows what it reads of the others in the "
         "first block; in the causal form of those strictly before it, so that the oldest read "
         "nothing.",
-        "vanilla-attention": "What candidates read of the history, chosen ones first.",
+        "vanilla-attention": "What candidates read of the history, of each target the chosen ones "
+        "first.",
     }
     average = "1 is what each behaviour would get if all were read alike."
     return [

@@ -231,8 +231,13 @@ def _begin(
     wanted["learning_rates"] = list(budget.learning_rates)
     wanted |= {"targets": sorted(targets), "data_fingerprint": fingerprint}
     if path.exists():
+        held = json_files.read(path)
+        if held.keys() != wanted.keys():
+            raise UserError(
+                f"{path.parent}: holds a suite of another version; choose another --output_dir"
+            )
         json_files.check_same(
-            json_files.read(path),
+            held,
             wanted,
             ("seeds",),
             f"{path.parent}: holds a suite",

@@ -73,9 +73,9 @@ class Settings:
             with all of both its all2all.
         single_target: Whether the candidates of a training batch are all of one target group,
             as in the paper's all2all.
-        target_weights: Weight in the loss of each target group; 1 where it is not named. What
-            targets share learns by it; of weights that one target alone has, Adam and Adagrad
-            take steps that no factor changes, but 0.
+        target_weights: Weight in the loss of each target group; 1 where it is not named. It
+            shifts the weights that targets share; steps of Adam and Adagrad on those that one
+            target alone has do not depend on a constant factor, but 0.
         loss: A key of `LOSSES`, or "auto": "bpr" for the model bpr, "pointwise" for the others.
             The pair-wise ones compare a positive with its sampled negatives, and are not for
             candidates that were logged with their labels.

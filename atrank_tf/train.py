@@ -131,8 +131,8 @@ def main() -> None:
     flags.DEFINE_list(
         "target_weights",
         [],
-        "Weights of target groups in the loss: NAME=NUMBER,...; 1 by default. What targets share "
-        "learns by them.",
+        "Weights of target groups in the loss: NAME=NUMBER,...; 1 by default. They shift "
+        "the weights that targets share.",
     )
     flags.DEFINE_enum(
         "loss",

@@ -49,7 +49,7 @@ def publish(written: Path, base: Path) -> Path:
 
     A server that polls `base` sees the version whole or not at all, after a crash of the
     machine, too: its files are on disk before it gets its name. It is the newest, whatever
-    other exports do meanwhile.
+    other exports of this machine do meanwhile.
 
     Args:
         written: What shall be the version, on the same file system as `base`.
@@ -61,10 +61,16 @@ def publish(written: Path, base: Path) -> Path:
     for path in [*written.rglob("*"), written]:
         _to_disk(path)
     with _alone(base):
-        version = base / str(max(found(base), default=0) + 1)
-        written.rename(version)
-        _to_disk(base)
-    return version
+        while True:
+            version = base / str(max(found(base), default=0) + 1)
+            try:
+                written.rename(version)
+            except OSError:  # What knows nothing of the lock has put one there.
+                if not version.exists():
+                    raise
+            else:
+                _to_disk(base)
+                return version
 
 
 def prune(base: Path, keep: int) -> list[int]:

@@ -177,7 +177,7 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData, tmp_path:
 
 
 def test_averages_of_nothing(model: ATRank, data: TimelineData) -> None:
-    with pytest.raises(UserError, match="moments with a history: there is none"):
+    with pytest.raises(UserError, match="moments with a history: these batches have none"):
         averages(model, [])
     empty = data.batches("test", num_negatives=1, max_history=1).take(1)
     for inputs, labels in empty:
@@ -185,7 +185,7 @@ def test_averages_of_nothing(model: ATRank, data: TimelineData) -> None:
             group: {name: column[:, :0] for name, column in columns.items()}
             for group, columns in inputs["history"].items()
         }
-        with pytest.raises(UserError, match="moments with a history: there is none"):
+        with pytest.raises(UserError, match="moments with a history: these batches have none"):
             averages(model, [({**inputs, "history": history}, labels)])
 
 

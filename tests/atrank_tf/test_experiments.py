@@ -251,6 +251,12 @@ def test_flags_make_the_budget(
     assert json.loads((tmp_path / "suite.json").read_text()) == held
 
 
+def test_a_suite_of_another_version_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "suite.json").write_text('{"suite": "single", "tuning_seconds": 60.0}')
+    with pytest.raises(UserError, match="holds a suite of another version; choose another"):
+        experiments.run("single", str(data_dir), str(tmp_path), BUDGET)
+
+
 def test_a_suite_of_some_targets(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
