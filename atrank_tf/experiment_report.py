@@ -123,9 +123,8 @@ def sections(
             "The learning rate falls and the best model is chosen by epochs, of which a fast "
             "model has more: what is compared is what seconds of training give. The validation "
             "AUC is that of the models that were measured, against 99 negatives, a mean over users "
-            "and targets. A "
-            "candidate's scoring is the time of the test's batches for each candidate in them, "
-            "with the encoding of histories, on the machine that trained.",
+            "and targets. A candidate's scoring is the time of the test's batches for each "
+            "candidate in them, with the encoding of histories, on the machine that trained.",
             costs(results),
             _draw_curves(results, styles, directory / "curves.svg"),
         )

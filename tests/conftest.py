@@ -85,6 +85,16 @@ def make_logs(directory: Path, seed: int = 0, num_users: int = 24, num_events: i
     )
 
 
+def tensorboard_tags(run: Path) -> set[str]:
+    """What the TensorBoard logs of a run directory hold."""
+    return {
+        value.tag
+        for path in (run / "tensorboard").iterdir()
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+        for value in tf.compat.v1.Event.FromString(record).summary.value
+    }
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("logs")

@@ -30,7 +30,7 @@ from atrank_tf.run_directory import RunDirectory
 from atrank_tf.settings import Settings
 from atrank_tf.training import train
 from data_pipeline.dataset import TimelineData
-from tests.conftest import make_logs
+from tests.conftest import make_logs, tensorboard_tags
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = {"width": 8, "num_spaces": 2, "embedding_width": 8, "feature_width": 4}
@@ -223,13 +223,7 @@ def test_command_line(run: Path, data_dir: Path, command: Command) -> None:
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (run / "attention").iterdir()}
     assert {"averages.csv", "self-attention.svg", "average-query.png"} <= names
-    found = {
-        value.tag
-        for path in (run / "tensorboard").iterdir()
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-        for value in tf.compat.v1.Event.FromString(record).summary.value
-    }
-    assert "attention/vanilla-attention" in found
+    assert "attention/vanilla-attention" in tensorboard_tags(run)
 
 
 def test_other_models_have_no_such_attention(data_dir: Path, tmp_path: Path) -> None:
