@@ -43,7 +43,7 @@ $(ML)/data/manifest.json: $(ML)/raw/u.data
 movielens: $(READY) $(ML)/data/manifest.json  ## Trains and evaluates on MovieLens-100k.
 	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML)/popularity --model=popularity
 	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML)/bpr --model=bpr --epochs=40 \
-	  --training=moments --max_history=1 --token_budget=512 --learning_rate=0.001 --decay=1
+	  --rows=queries --max_history=1 --max_tokens=512 --learning_rate=0.001 --decay=1
 	$(PYTHON) -m atrank_tf.train --data_dir=$(ML)/data --model_dir=$(ML)
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(ML)/data --model_dir=$(ML) \
 	  --baselines=$(ML)/bpr,$(ML)/popularity

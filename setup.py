@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 setup(
     name="atrank-tf",
     version="0.1.0",
-    description="Attention-based modelling of heterogeneous user behaviour for recommendation.",
+    description="Attention-based modeling of heterogeneous user behavior for recommendation.",
     long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -43,15 +43,15 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "atrank-prepare = data_pipeline.prepare:main",
-            "atrank-train = atrank_tf.train:main",
-            "atrank-evaluate = atrank_tf.evaluate:main",
-            "atrank-experiment = atrank_tf.experiment:main",
-            "atrank-attention = atrank_tf.attention:main",
+            "atrank-prepare = data_pipeline.prepare.__main__:main",
+            "atrank-train = atrank_tf.train.__main__:main",
+            "atrank-evaluate = atrank_tf.evaluate.__main__:main",
+            "atrank-experiment = atrank_tf.experiment.__main__:main",
+            "atrank-attention = atrank_tf.attention.__main__:main",
             "atrank-export = export.export_model:main",
             "atrank-verify = export.verify:main",
             "atrank-score = export.score:main",
-            "atrank-serve = export.serve:main",
+            "atrank-serve = export.serve.__main__:main",
             "atrank-smoke = export.smoke:main",
         ]
     },

@@ -1,4 +1,4 @@
-"""An optimiser whose step costs what the batch touches, not what the vocabulary holds."""
+"""An optimizer whose step costs what the batch touches, not what the vocabulary holds."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -115,7 +115,7 @@ class RowSparse(keras.optimizers.Optimizer):
     """Changes embedding tables by one rule, all other weights by another.
 
     Of a table it reads and writes the rows that the batch looked up, and nothing else:
-    Keras' optimisers go through the whole table at every step.
+    Keras' optimizers go through the whole table at every step.
 
     Args:
         learning_rate: A float or a schedule.
@@ -203,7 +203,7 @@ class RowSparse(keras.optimizers.Optimizer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> "RowSparse":
-        """Makes the optimiser from what `get_config` returned."""
+        """Makes the optimizer from what `get_config` returned."""
         rules: dict[str, Any] = {
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
             for name in ("tables", "rest")

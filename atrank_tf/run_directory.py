@@ -15,10 +15,11 @@ from typing import Any
 
 import keras
 
-from atrank_tf import json_files
-from atrank_tf.errors import UserError
 from atrank_tf.models import Ranker
+from data_pipeline.core import json_files
+from data_pipeline.core.errors import UserError
 from data_pipeline.dataset import TimelineData
+from data_pipeline.version import __version__, check_version
 
 
 class RunDirectory:
@@ -52,8 +53,7 @@ class RunDirectory:
         if not path.exists():
             raise UserError(f"{self.path}: holds no trained model (no settings.json there)")
         settings = json_files.read(path)
-        if "loss" not in settings or "groups" not in settings:
-            raise UserError(f"{self.path}: was trained by an older version; train it again")
+        check_version(settings.get("version"), str(self.path), "train it again")
         return settings
 
     def data(self, data_dir: str | Path = "") -> TimelineData:
@@ -86,7 +86,7 @@ class RunDirectory:
         Raises:
             UserError: The directory holds a run with other settings or data.
         """
-        wanted = {**settings, "data_fingerprint": fingerprint}
+        wanted = {**settings, "version": __version__, "data_fingerprint": fingerprint}
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         for partial in self._checkpoints.glob("partial-*"):  # Of a run that was killed.
             partial.unlink()
@@ -97,7 +97,7 @@ class RunDirectory:
         json_files.check_same(
             self.settings(),
             wanted,
-            ("epochs", "patience", "data_dir"),
+            ("epochs", "patience", "data_dir", "version"),
             f"{self.path}: holds a run",
             "choose another --model_dir, or go on with its settings",
         )

@@ -16,22 +16,22 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from atrank_tf import cli
-from atrank_tf.errors import UserError
-from benchmarks import report, rivals
+from benchmarks import other_libraries, report
 from benchmarks.protocol import Protocol
 from data_pipeline import TimelineData
+from data_pipeline.core import cli
+from data_pipeline.core.errors import UserError
 
 FLAGS = flags.FLAGS
 
 STAGES = ("forms", "profile", "steps", "pipeline", "rivals", "serving")
 
-# Form, newest behaviours of a history (0 for all), share of the time, evaluations, seeds.
+# Form, newest behaviors of a history (0 for all), share of the time, evaluations, seeds.
 FORMS = (
-    ("all_positions", 100, 0.2, 14, (1, 2, 3)),
-    ("faithful", 100, 0.4, 10, (1,)),
+    ("causal", 100, 0.2, 14, (1, 2, 3)),
+    ("paper", 100, 0.4, 10, (1,)),
     ("naive", 100, 1.0, 10, (1,)),
-    ("faithful", 0, 0.1, 2, (1,)),
+    ("paper", 0, 0.1, 2, (1,)),
     ("naive", 0, 1.0, 8, (1,)),
 )
 STEPS = {
@@ -89,7 +89,7 @@ def _steps(output: Path) -> list[dict[str, Any]]:
 def _pipeline(data_dir: str, output: Path) -> list[dict[str, Any]]:
     return [
         _run("input_pipeline", output / f"pipeline/{form}.json", data_dir=data_dir, form=form)
-        for form in ("all_positions", "faithful", "naive")
+        for form in ("causal", "paper", "naive")
     ]
 
 
@@ -98,10 +98,10 @@ def _rivals(data_dir: str, output: Path, seconds: float) -> list[dict[str, Any]]
     path = output / "rivals/protocol.npz"
     protocol.write(path)
     results = []
-    for name in rivals.RIVALS:
+    for name in other_libraries.LIBRARIES:
         directory = output / f"rivals/{name}"
         envs = output / "environments"
-        result = rivals.run(
+        result = other_libraries.run(
             name, path, directory, seconds / 3, envs_dir=envs, flags=["--evaluations=3"]
         )
         with np.load(directory / "scores.npz") as scores:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from atrank_tf.errors import UserError
+from data_pipeline.core.errors import UserError
 
 _MARKER = ".complete"
 

@@ -25,24 +25,24 @@ def matmul_peak(size: int, repeats: int = 5) -> float:
 def step_flops(model: ATRank, inputs: dict[str, Any]) -> float:
     """Returns the FLOPs of the matrix products that a training step on a batch needs.
 
-    Of real behaviours and candidates alone, and of the pairs that see each other: padding,
+    Of real behaviors and candidates alone, and of the pairs that see each other: padding,
     hidden pairs, element-wise work and look-ups are not counted. The backward pass counts
     twice the forward pass.
     """
     history = [events["time"].to_list() for events in inputs["history"].values()]
     candidates = {name: rows.row_lengths().numpy() for name, rows in inputs["candidates"].items()}
-    now = inputs["now"]
+    query_time = inputs["query_time"]
     tokens = queries = token_pairs = query_pairs = 0
     for row in range(len(history[0])):
         times = np.sort(np.concatenate([group[row] for group in history]))
-        if isinstance(now, dict):
-            asked = np.concatenate([moments[row].numpy() for moments in now.values()])
+        if isinstance(query_time, dict):
+            asked = np.concatenate([moments[row].numpy() for moments in query_time.values()])
         else:
-            asked = np.repeat(now[row], sum(lengths[row] for lengths in candidates.values()))
+            asked = np.repeat(query_time[row], sum(lengths[row] for lengths in candidates.values()))
         tokens += len(times)
         queries += len(asked)
         query_pairs += np.searchsorted(times, asked).sum()
-        token_pairs += np.searchsorted(times, times).sum() if model.causal else len(times) ** 2
+        token_pairs += np.searchsorted(times, times).sum() if model.is_causal else len(times) ** 2
 
     width, inner = model.width, max(1, model.width // 4)
     features, behavior = next(iter(model.tokens.behaviors.values())).objects.network.kernel.shape

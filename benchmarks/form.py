@@ -4,7 +4,7 @@ The clock runs while the model trains, from the end of the first step on. What c
 the start of the process on, is reported as the time to the first step.
 
 Example:
-    python -m benchmarks.form --data_dir=runs/ml-100k/data --form=all_positions --output=a.json
+    python -m benchmarks.form --data_dir=runs/ml-100k/data --form=causal --output=a.json
 """
 
 import dataclasses
@@ -20,12 +20,13 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from atrank_tf import ATRank, PointwiseLoss, RowSparse, TargetCount, cli
-from atrank_tf.evaluation import Scoring
-from atrank_tf.training import mean_auc, user_aucs
+from atrank_tf import ATRank, PointwiseLoss, RowSparse, TargetCount
+from atrank_tf.evaluate.evaluation import Scoring
+from atrank_tf.train.loop import mean_auc, user_aucs
 from benchmarks.flops import matmul_peak, step_flops
 from benchmarks.naive import NAIVE_ROWS, NaiveATRank, naive_batches
-from data_pipeline import TimelineData
+from data_pipeline import BatchOptions, TimelineData
+from data_pipeline.core import cli
 
 FLAGS = flags.FLAGS
 
@@ -39,43 +40,39 @@ class Form:
 
     name: str
     learning_rate: float
-    causal: bool = False
-    token_budget: int = 8192
+    rows: str = "queries"
 
     def model(self, data: TimelineData) -> ATRank:
         """Returns a new model."""
         kind = NaiveATRank if self.name == "naive" else ATRank
-        return kind(data.schema, data.catalog, causal=self.causal)
+        form: Any = "causal" if self.name == "causal" else "paper"
+        return kind(data.schema, data.catalog, form=form)
 
     def batches(self, data: TimelineData, max_history: int, seed: int) -> tf.data.Dataset:
         """Returns an epoch of batches; each iteration gives another."""
         if self.name == "naive":
             return naive_batches(data, max_history, seed)
-        return data.batches("train", **self._cut(max_history), seed=seed)
+        return data.batches("train", self._options(max_history), seed=seed)
 
     def optimizer(self, data: TimelineData, max_history: int) -> RowSparse:
-        """Returns an optimiser whose rate falls by a tenth in each epoch."""
+        """Returns an optimizer whose rate falls by a tenth in each epoch."""
         if self.name == "naive":
             batches = 2 * sum(data.manifest.targets["train"].values()) // NAIVE_ROWS
         else:
-            batches = data.count_batches("train", **self._cut(max_history))
+            batches = data.count_batches("train", self._options(max_history))
         rate = keras.optimizers.schedules.ExponentialDecay(self.learning_rate, batches, 0.9)
         return RowSparse(rate, clip_norm=5.0)
 
-    def _cut(self, max_history: int) -> dict[str, Any]:
-        return {
-            "max_history": max_history,
-            "token_budget": self.token_budget,
-            "all_positions": self.causal,
-        }
+    def _options(self, max_history: int) -> BatchOptions:
+        return BatchOptions(rows=self.rows, max_history=max_history)
 
 
 FORMS = {
     form.name: form
     for form in (
         Form("naive", 0.0005),
-        Form("faithful", 0.002),
-        Form("all_positions", 0.004, causal=True, token_budget=3072),
+        Form("paper", 0.002),
+        Form("causal", 0.004, rows="windows"),
     )
 }
 
@@ -127,7 +124,7 @@ class _Clock(keras.callbacks.Callback):
         point = {"seconds": round(self.seconds, 2), "targets": self.targets}
         for split in ("validation", "test"):
             if split not in self._scorings:
-                batches = self._data.batches(split, max_history=self._max_history)
+                batches = self._data.batches(split, BatchOptions(max_history=self._max_history))
                 self._scorings[split] = Scoring(self.model, batches)
             start = time.monotonic()
             point[f"{split}_auc"] = mean_auc(user_aucs(self._scorings[split]))
@@ -158,7 +155,7 @@ def measure(
     Args:
         data_dir: Prepared data with one target group.
         form: Which form.
-        max_history: Behaviours that a history keeps.
+        max_history: Behaviors that a history keeps.
         seconds: How long to train.
         evaluations: How often to measure AUC, the last time at the end.
         seed: Of weights, order and negatives.
@@ -209,8 +206,8 @@ def main() -> None:
     """Runs the command line."""
     flags.DEFINE_string("data_dir", None, "Prepared data.", required=True)
     flags.DEFINE_string("output", None, "JSON file to write.", required=True)
-    flags.DEFINE_enum("form", "all_positions", list(FORMS), "Which form.")
-    flags.DEFINE_integer("max_history", 100, "Newest behaviours of a history; 0 for all.")
+    flags.DEFINE_enum("form", "causal", list(FORMS), "Which form.")
+    flags.DEFINE_integer("max_history", 100, "Newest behaviors of a history; 0 for all.")
     flags.DEFINE_float("seconds", 120.0, "How long to train.")
     flags.DEFINE_integer("evaluations", 1, "How often to measure AUC.", lower_bound=1)
     flags.DEFINE_integer("seed", 1, "Of weights, order and negatives.")

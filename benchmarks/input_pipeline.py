@@ -12,9 +12,10 @@ from typing import Any
 import keras
 from absl import flags
 
-from atrank_tf import PointwiseLoss, RowSparse, TargetCount, cli
+from atrank_tf import PointwiseLoss, RowSparse, TargetCount
 from benchmarks.form import FORMS
 from data_pipeline import TimelineData
+from data_pipeline.core import cli
 
 FLAGS = flags.FLAGS
 
@@ -69,7 +70,7 @@ def _main() -> None:
 def main() -> None:
     """Runs the command line."""
     flags.DEFINE_string("data_dir", None, "Prepared data.", required=True)
-    flags.DEFINE_enum("form", "all_positions", list(FORMS), "Which form of training.")
+    flags.DEFINE_enum("form", "causal", list(FORMS), "Which form of training.")
     flags.DEFINE_integer("batches", 200, "How many batches to time.", lower_bound=1)
     flags.DEFINE_string("output", "", "JSON file to write.")
     cli.run(_main)

@@ -1,6 +1,6 @@
 """The naive form: what the package's way of training is measured against.
 
-The layers and the mathematics are those of `ATRank(causal=False)`. The work is done as in the
+The layers and the mathematics are those of `ATRank(form="paper")`. The work is done as in the
 paper's released code: batches of 32 rows in random order, whatever their length, padded to
 the longest; a history is encoded anew for each candidate; dense layers compute the padding.
 """
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from atrank_tf import ATRank
 from atrank_tf.layers import AttentionBlock
-from data_pipeline import TimelineData
+from data_pipeline import BatchOptions, TimelineData
 
 NAIVE_ROWS = 32
 _SHUFFLED_ROWS = 20_000
@@ -23,7 +23,7 @@ def naive_batches(data: TimelineData, max_history: int, seed: int) -> tf.data.Da
 
     The rows that wait to be shuffled are part of this form's peak of memory.
     """
-    batches = data.batches("train", max_history=max_history, seed=seed)
+    batches = data.batches("train", BatchOptions(max_history=max_history), seed=seed)
     (target,) = data.schema.targets
 
     def rows(inputs: dict[str, Any], labels: tf.Tensor) -> tuple[dict[str, Any], tf.Tensor]:
@@ -31,7 +31,7 @@ def naive_batches(data: TimelineData, max_history: int, seed: int) -> tf.data.Da
         owner = candidates.value_rowids()
         gathered = tf.nest.map_structure(
             lambda rows: tf.gather(rows, owner),
-            {key: inputs[key] for key in ("user", "now", "history")},
+            {key: inputs[key] for key in ("user", "query_time", "history")},
         )
         return gathered | {"candidates": {target: candidates.flat_values}}, labels
 
@@ -44,7 +44,7 @@ def naive_batches(data: TimelineData, max_history: int, seed: int) -> tf.data.Da
 
 
 class NaiveATRank(ATRank):
-    """`ATRank(causal=False)`, which in training computes on padded rows."""
+    """`ATRank(form="paper")`, which in training computes on padded rows."""
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> tf.Tensor:
         """Returns the logits of rows of one candidate each, float32 [batch]."""
@@ -58,7 +58,7 @@ class NaiveATRank(ATRank):
                 name: tf.RaggedTensor.from_tensor(column, row_splits_dtype=tf.int64)
                 for name, column in dense.items()
             }
-            encoded = self.tokens.behaviors[group.name](padded, inputs["now"], training=True)
+            encoded = self.tokens.behaviors[group.name](padded, inputs["query_time"], training=True)
             shape = tf.shape(dense["object"])
             tokens.append(tf.reshape(encoded.flat_values, [shape[0], shape[1], self.width]))
             masks.append(tf.sequence_mask(history["object"].row_lengths(), shape[1]))

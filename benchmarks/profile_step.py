@@ -19,11 +19,12 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from atrank_tf import PointwiseLoss, RowSparse, TargetCount, cli
+from atrank_tf import PointwiseLoss, RowSparse, TargetCount
 from benchmarks import environments, report
 from benchmarks.form import FORMS
 from benchmarks.step_time import seconds_of_steps
-from data_pipeline import TimelineData
+from data_pipeline import BatchOptions, TimelineData
+from data_pipeline.core import cli
 
 FLAGS = flags.FLAGS
 
@@ -33,20 +34,20 @@ _STEPS = 40
 
 # Parts of a step, by what stands in the names of their operations; the first that fits.
 _PARTS = {
-    "optimiser": "row_sparse|(^|Call/)(UnsortedSegmentSum|Unique)|global_norm|clip_by",
-    "gap biases": "gap_bias",
+    "optimizer": "row_sparse|(^|Call/)(UnsortedSegmentSum|Unique)|global_norm|clip_by",
+    "gap biases": "relative_time_bias",
     "recency": "recency",
-    "layer normalisations": "_norm",
+    "layer normalizations": "_norm",
     "self-attention": "self_attention",
     "vanilla attention": "vanilla_attention",
     "keys and values": "key_value",
-    "behaviours and candidates": "_objects|_behaviors|project|_table",
+    "behaviors and candidates": "_objects|_behaviors|project|_table",
 }
 
 
-def _batches(data: TimelineData, token_budget: int) -> tuple[tf.data.Dataset, list[float]]:
+def _batches(data: TimelineData, max_tokens: int) -> tuple[tf.data.Dataset, list[float]]:
     """Batches that are at hand, so that nothing but the step runs, and the targets of each."""
-    batches = data.batches("train", all_positions=True, token_budget=token_budget, seed=1)
+    batches = data.batches("train", BatchOptions(rows="windows", max_tokens=max_tokens), seed=1)
     batches = batches.take(_STEPS).cache()
     return batches, [float(labels.numpy().sum()) for _, labels in batches]
 
@@ -78,19 +79,19 @@ def measure(data_dir: str, output_dir: Path, envs_dir: Path) -> dict[str, Any]:
     reader = environments.python_of(_HERE / "requirements-xprof.txt", envs_dir)
     keras.utils.set_random_seed(1)
     data = TimelineData(data_dir)
-    form = FORMS["all_positions"]
+    form = FORMS["causal"]
     model = form.model(data)
     model.compile(
         RowSparse(form.learning_rate, clip_norm=5.0), PointwiseLoss(), metrics=[TargetCount()]
     )
     sizes = []
-    for token_budget in _BUDGETS:
-        batches, targets = _batches(data, token_budget)
+    for max_tokens in _BUDGETS:
+        batches, targets = _batches(data, max_tokens)
         steps = seconds_of_steps(model, batches)
         seconds = float(np.median(steps[len(targets) // 8 :]))
         sizes.append(
             {
-                "token_budget": token_budget,
+                "max_tokens": max_tokens,
                 "targets": float(np.median(targets)),
                 "seconds": seconds,
             }
@@ -99,7 +100,7 @@ def measure(data_dir: str, output_dir: Path, envs_dir: Path) -> dict[str, Any]:
     # Relative errors count: those of small steps show what does not depend on the size.
     slope, fixed = np.polyfit([size["targets"] for size in sizes], times, 1, w=1 / times)
 
-    batches, targets = _batches(data, form.token_budget)
+    batches, targets = _batches(data, form.max_tokens)
     model.fit(batches, verbose=0, shuffle=False)
     tf.profiler.experimental.start(str(output_dir))
     model.fit(batches, verbose=0, shuffle=False)

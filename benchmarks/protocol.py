@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from atrank_tf import ranking_metrics
-from atrank_tf.errors import UserError
-from data_pipeline import TimelineData
+from atrank_tf.evaluate import ranking_metrics
+from data_pipeline import BatchOptions, TimelineData
+from data_pipeline.core.errors import UserError
 
 
 class Protocol:
@@ -18,7 +18,7 @@ class Protocol:
 
     Args:
         data: The data.
-        max_history: Newest behaviours that a history of the held-out moments keeps.
+        max_history: Newest behaviors that a history of the held-out moments keeps.
     """
 
     def __init__(self, data: TimelineData, max_history: int) -> None:
@@ -39,15 +39,15 @@ class Protocol:
     def write(self, path: Path) -> None:
         """Writes the arrays, as `rivals.harness.Protocol` reads them.
 
-        Users are their rows. Items are their object rows, of which row 0, the unknown
+        Users are their rows. Items are their object indices, of which row 0, the unknown
         object, is padding. Of the objects' features it holds the first with several values.
         """
         objects = self._data.catalog[self._group.name]
         arrays = {
             "num_items": np.array(self._group.num_objects - 1),
             "num_trained": np.array(self._group.num_trained),
-            "num_feature_values": np.array(objects[f"{self._feature}/rows"].max() + 1),
-            "item_feature_rows": objects[f"{self._feature}/rows"] + 1,
+            "num_feature_values": np.array(objects[f"{self._feature}/indices"].max() + 1),
+            "item_feature_rows": objects[f"{self._feature}/indices"] + 1,
             "item_feature_splits": objects[f"{self._feature}/splits"],
         }
         arrays |= self._training_events()
@@ -66,8 +66,8 @@ class Protocol:
 
     def _training_events(self) -> dict[str, np.ndarray]:
         columns: dict[str, list[np.ndarray]] = {"user": [], "item": [], "time": []}
-        for inputs, labels in self._data.batches("train", all_positions=True, epoch=0):
-            objects, times = (inputs[key][self._group.name] for key in ("candidates", "now"))
+        for inputs, labels in self._data.batches("train", BatchOptions(rows="windows"), epoch=0):
+            objects, times = (inputs[key][self._group.name] for key in ("candidates", "query_time"))
             positive = labels.numpy() > 0
             users = inputs["user"].numpy()[objects.value_rowids()]
             columns["user"].append(users[positive])
@@ -79,7 +79,7 @@ class Protocol:
 
     def _held_out(self, split: str) -> dict[str, np.ndarray]:
         users, histories, candidates, labels = [], [], [], []
-        for inputs, label in self._data.batches(split, max_history=self._max_history):
+        for inputs, label in self._data.batches(split, BatchOptions(max_history=self._max_history)):
             users.append(inputs["user"].numpy())
             histories.append(inputs["history"][self._group.name]["object"])
             candidates.append(inputs["candidates"][self._group.name])

@@ -185,7 +185,7 @@ def _fixed(results: dict[str, Any]) -> str:
     profile = results["profile"]
     rows = [
         [
-            f"{size['token_budget']:,}",
+            f"{size['max_tokens']:,}",
             f"{size['targets']:.0f}",
             f"{1e3 * size['seconds']:.1f} ms",
             f"{profile['fixed_seconds'] / size['seconds']:.0%}",
@@ -255,7 +255,7 @@ def _pipeline(results: dict[str, Any]) -> str:
 
 
 def _rivals(results: dict[str, Any]) -> str:
-    mine = [r for r in results.get("forms", []) if r["form"] == "all_positions"]
+    mine = [r for r in results.get("forms", []) if r["form"] == "causal"]
     rows = []
     for r in results["rivals"]:
         top = best(r["curve"])
@@ -279,7 +279,7 @@ def _rivals(results: dict[str, Any]) -> str:
             "rival",
             "targets/s",
             "best AUC: validation / test, at",
-            "all_positions: times its targets/s",
+            "causal: times its targets/s",
             "times sooner at its best AUC",
             "peak memory, scoring included",
         ],

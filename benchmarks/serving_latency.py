@@ -1,7 +1,7 @@
 r"""Measures how fast an exported model answers: by the session loader, and over sockets.
 
 ATRank and the Bi-LSTM are trained for a moment, which their speed does not hang on, exported
-with histories of up to 1,000 behaviours, and asked by each signature. Objects are drawn from
+with histories of up to 1,000 behaviors, and asked by each signature. Objects are drawn from
 the known ones, uniformly. Each figure is of as many runs as fit in `--seconds`, after two.
 
 Example:
@@ -22,19 +22,20 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from absl import flags
 
-from atrank_tf import cli
 from atrank_tf.run_directory import RunDirectory
-from atrank_tf.schema import Schema
-from atrank_tf.settings import Settings
-from atrank_tf.training import train
+from atrank_tf.train.loop import train
+from atrank_tf.train.settings import Settings
 from benchmarks import report
 from benchmarks.flops import matmul_peak, step_flops
 from benchmarks.serving_soak import Server
+from data_pipeline.core import cli
+from data_pipeline.schema import Schema
 from export.client import Client
 from export.export_model import export_model
-from export.requests import Request, by_verb, many
-from export.server.servable import Servable
-from export.signature import signature_name
+from export.protocol.fields import signature_name
+from export.protocol.request import Request, candidate_inputs
+from export.protocol.tensors import inputs_by_signature
+from export.serve.servable import Servable
 
 FLAGS = flags.FLAGS
 
@@ -43,7 +44,7 @@ CANDIDATES = (1, 100, 1000)
 BATCHES = (1, 16, 128)
 MODELS = ("atrank", "bilstm")
 
-# Of behaviours and what attends to them: beyond it a batch takes a gigabyte or more.
+# Of behaviors and what attends to them: beyond it a batch takes a gigabyte or more.
 _MAX_PAIRS = 4_000_000
 
 
@@ -56,7 +57,7 @@ def made_up_requests(
         schema: Of the exported model.
         objects: Raw ids to draw from.
         rows: How many requests.
-        history: Behaviours of each.
+        history: Behaviors of each.
         candidates: Candidates of each.
     """
     random = np.random.default_rng(history + candidates)
@@ -98,7 +99,7 @@ def _signatures(
             if rows * history * max(candidates, history) > _MAX_PAIRS:
                 continue
             asked = made_up_requests(schema, objects, rows, history, candidates)
-            ways = by_verb(many(asked, schema))
+            ways = inputs_by_signature(candidate_inputs(asked, schema), schema)
             ways["score_memory"] |= servable.run("encode", ways["encode"])
             for verb, inputs in ways.items():
                 if candidates > 1 and verb not in ("score_candidates", "score_memory"):
@@ -117,8 +118,8 @@ def _many_against_rows(
 ) -> dict[str, float]:
     """500 candidates of one user: once for all, one a row, and what they need at the least."""
     history, candidates = 100, 500
-    inputs = many(made_up_requests(schema, objects, 1, history, candidates), schema)
-    ways = by_verb(inputs)
+    inputs = candidate_inputs(made_up_requests(schema, objects, 1, history, candidates), schema)
+    ways = inputs_by_signature(inputs, schema)
     times = {}
     for verb in ("score_candidates", "score", "encode"):
         name = signature_name(schema, schema.targets[0], verb)
@@ -130,7 +131,7 @@ def _many_against_rows(
         batch = {
             "history": {schema.groups[0].name: {"time": spans}},
             "candidates": {schema.targets[0]: tf.ragged.range([count])},
-            "now": inputs["request_time"],
+            "query_time": inputs["request_time"],
         }
         return step_flops(model, batch) / 3  # Forward alone.
 
@@ -149,7 +150,9 @@ def _over_sockets(
     results = []
     try:
         for history, candidates in itertools.product((20, 100), (1, 100, 1000)):
-            inputs = many(made_up_requests(schema, objects, 1, history, candidates), schema)
+            inputs = candidate_inputs(
+                made_up_requests(schema, objects, 1, history, candidates), schema
+            )
             name = signature_name(schema, target, "score_candidates")
             bare = timed(functools.partial(servable.run, name, inputs), seconds)
             result = {"history": history, "candidates": candidates, "session": bare["p50"]}

@@ -34,14 +34,14 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from atrank_tf import cli
-from atrank_tf.errors import UserError
-from atrank_tf.schema import Schema
-from export import warmup
+from data_pipeline.core import cli
+from data_pipeline.core.errors import UserError
+from data_pipeline.schema import Schema
 from export.client import Client
-from export.requests import predict_request
+from export.protocol.errors import ServingError
+from export.protocol.tensors import predict_request
+from export.release import warmup
 from export.smoke import smoke
-from export.status import ServingError
 
 FLAGS = flags.FLAGS
 
@@ -174,7 +174,7 @@ def send_malformed(server: Server, version: Path, count: int, seed: int = 1) -> 
 def _other_values(shuffled: random.Random, values: np.ndarray) -> np.ndarray:
     """Values of the same dtype, and mostly of the same shape, that nobody expects."""
     kind = shuffled.randrange(5)
-    if kind == 0 and values.ndim > 1:  # Narrower than its neighbours.
+    if kind == 0 and values.ndim > 1:  # Narrower than its neighbors.
         return values[:, : shuffled.randint(0, values.shape[1])]
     if kind == 1:  # Fewer rows, or more.
         return np.repeat(values, shuffled.choice([0, 2, 3]), axis=0)

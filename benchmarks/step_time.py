@@ -1,6 +1,6 @@
 r"""Measures a training step against the vocabulary, the history's length, and the groups.
 
-Each figure comes from made-up batches and a process of its own. A step has 2,000 behaviours,
+Each figure comes from made-up batches and a process of its own. A step has 2,000 behaviors,
 and as many targets, each with one negative; ids are uniform, the worst case for caches.
 
 Example:
@@ -27,8 +27,8 @@ from atrank_tf import (
     RowwiseAdagrad,
     Schema,
     Vocabulary,
-    cli,
 )
+from data_pipeline.core import cli
 
 FLAGS = flags.FLAGS
 
@@ -40,7 +40,7 @@ _TOKENS = 2_000
 
 def _schema(num_groups: int, num_objects: int) -> Schema:
     groups = tuple(Group(f"g{i}", num_objects=num_objects) for i in range(num_groups))
-    vocabularies = tuple(Vocabulary(g.name, num_rows=num_objects) for g in groups)
+    vocabularies = tuple(Vocabulary(g.name, num_embeddings=num_objects) for g in groups)
     return Schema(groups, tuple(g.name for g in groups), vocabularies=vocabularies)
 
 
@@ -65,7 +65,7 @@ def _batch(schema: Schema, length: int, random: np.random.Generator) -> dict[str
         for name, events in history.items()
     }
     return {
-        "now": {name: ragged(column) for name, column in times.items()},
+        "query_time": {name: ragged(column) for name, column in times.items()},
         "history": history,
         "candidates": {
             name: ragged(random.integers(0, num_objects, column.shape))
@@ -88,7 +88,7 @@ def measure(num_objects: int, length: int, num_groups: int, tables: str) -> dict
     """Returns the median time of a training step, its spread, and the peak of memory.
 
     Args:
-        num_objects: Objects of each group, each with an embedding row of its own.
+        num_objects: Objects of each group, each with an embedding index of its own.
         length: Events of a row, of all groups together.
         num_groups: Groups.
         tables: "adam" or "adagrad": the rule of the tables.
@@ -96,7 +96,7 @@ def measure(num_objects: int, length: int, num_groups: int, tables: str) -> dict
     keras.utils.set_random_seed(1)
     random = np.random.default_rng(1)
     schema = _schema(num_groups, num_objects)
-    rows = {"embedding_rows": np.arange(num_objects), "train_counts": np.ones(num_objects)}
+    rows = {"embedding_indices": np.arange(num_objects), "train_counts": np.ones(num_objects)}
     model = ATRank(schema, {group.name: rows for group in schema.groups})
     rule = {"adam": Adam, "adagrad": RowwiseAdagrad}[tables]()
     model.compile(RowSparse(0.003, tables=rule, clip_norm=5.0), PointwiseLoss())

@@ -19,10 +19,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 from absl import flags
 
-from atrank_tf import cli, ranking_metrics
-from atrank_tf.errors import UserError
-from atrank_tf.schema import Columns, Group, Schema
+from atrank_tf.evaluate import ranking_metrics
 from data_pipeline import TimelineData
+from data_pipeline.core import cli
+from data_pipeline.core.errors import UserError
+from data_pipeline.schema import Columns, Group, Schema
 
 FLAGS = flags.FLAGS
 

@@ -1,6 +1,39 @@
-"""Logs of behaviour in, ragged batches for training, evaluation and export out."""
+"""Logs of behavior in, ragged batches for training, evaluation and export out."""
 
-import atrank_tf  # noqa: F401  (first: it keeps TensorFlow's start quiet)
-from data_pipeline.dataset import TimelineData
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["TimelineData"]
+from data_pipeline.version import __version__
+
+if TYPE_CHECKING:
+    from data_pipeline.batches.options import BatchOptions
+    from data_pipeline.core.errors import UserError
+    from data_pipeline.dataset import TimelineData
+    from data_pipeline.schema import Columns, Feature, Group, Schema, Split, Vocabulary
+
+__all__ = [
+    "BatchOptions",
+    "Columns",
+    "Feature",
+    "Group",
+    "Schema",
+    "Split",
+    "TimelineData",
+    "UserError",
+    "Vocabulary",
+    "__version__",
+]
+
+_MODULES = {
+    "BatchOptions": "data_pipeline.batches.options",
+    "TimelineData": "data_pipeline.dataset",
+    "UserError": "data_pipeline.core.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for: `TimelineData` loads TensorFlow, which workers do not need."""
+    import importlib
+
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES.get(name, "data_pipeline.schema")), name)

@@ -1,11 +1,11 @@
-"""What is known of the objects of each group, as arrays by object row."""
+"""What is known of the objects of each group, as arrays by object index."""
 
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from atrank_tf.schema import Group, Schema
+from data_pipeline.schema import Group, Schema
 
 Catalog = dict[str, dict[str, np.ndarray]]
 
@@ -18,10 +18,10 @@ def load_catalog(directory: str | Path, schema: Schema) -> Catalog:
         schema: The schema saved there.
 
     Returns:
-        For each group, by object row (the rows of unknown objects come first):
-        `embedding_rows`, int64 [num_objects]: row of the id's embedding;
+        For each group, by object index (the rows of unknown objects come first):
+        `embedding_indices`, int64 [num_objects]: row of the id's embedding;
         `train_counts`, int64 [num_objects]: training events of the object;
-        for each feature NAME `NAME/rows`, int64 [num_values]: embedding rows of its
+        for each feature NAME `NAME/indices`, int64 [num_values]: embedding indices of its
         values; and for a multi-valued one `NAME/splits`, int64 [num_objects + 1]:
         object i has the values from splits[i] to before splits[i + 1].
     """
@@ -32,8 +32,8 @@ def _load_group(directory: Path, group: Group) -> dict[str, np.ndarray]:
     table = pq.read_table(directory / "objects" / f"{group.name}.parquet")
     unknown = np.zeros(group.num_oov, np.int64)
     objects = {
-        "embedding_rows": np.concatenate(
-            [np.arange(group.num_oov), table["embedding_row"].to_numpy()]
+        "embedding_indices": np.concatenate(
+            [np.arange(group.num_oov), table["embedding_index"].to_numpy()]
         ),
         "train_counts": np.concatenate([unknown, table["train_count"].to_numpy()]),
     }
@@ -43,7 +43,7 @@ def _load_group(directory: Path, group: Group) -> dict[str, np.ndarray]:
             lengths = column.value_lengths().to_numpy(zero_copy_only=False)
             splits = np.concatenate([[0], unknown, np.cumsum(lengths)])
             objects[f"{feature.name}/splits"] = splits.astype(np.int64)
-            objects[f"{feature.name}/rows"] = column.flatten().to_numpy()
+            objects[f"{feature.name}/indices"] = column.flatten().to_numpy()
         else:
-            objects[f"{feature.name}/rows"] = np.concatenate([unknown, column.to_numpy()])
+            objects[f"{feature.name}/indices"] = np.concatenate([unknown, column.to_numpy()])
     return objects

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pydantic
 
-from atrank_tf.errors import UserError
+from data_pipeline.core.errors import UserError
+from data_pipeline.version import check_version
 
 FILE_NAME = "manifest.json"
-FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Manifest:
     """What a directory of prepared data holds.
 
     Attributes:
-        format: Version of the layout.
+        version: Version of the package that wrote it.
         fingerprint: SHA-256 of the data itself. It does not depend on how the rows of the
             logs were ordered or spread over files.
         users: Number of users.
@@ -41,7 +41,7 @@ class Manifest:
         shards: The files of timelines.
     """
 
-    format: int
+    version: str
     fingerprint: str
     users: int
     events: Mapping[str, int]
@@ -65,13 +65,17 @@ class Manifest:
         path = Path(directory) / FILE_NAME
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            manifest = pydantic.TypeAdapter(cls).validate_python(values)
         except OSError as error:
             raise UserError(f"{directory}: holds no prepared data (no {FILE_NAME})") from error
         except ValueError as error:
+            raise UserError(f"{path}: is not JSON ({error})") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: is no manifest of prepared data")
+        check_version(values.get("version"), str(directory), "prepare the data again")
+        try:
+            manifest = pydantic.TypeAdapter(cls).validate_python(values)
+        except ValueError as error:
             raise UserError(f"{path}: is no manifest of prepared data") from error
-        if manifest.format != FORMAT:
-            raise UserError(f"{path}: format {manifest.format}, expected {FORMAT}: prepare it anew")
         for shard in manifest.shards:
             file = Path(directory) / shard.file
             size = file.stat().st_size if file.exists() else 0

@@ -1,4 +1,4 @@
-/* Scores serialised tf.Examples with an exported model, without Python.
+/* Scores serialized tf.Examples with an exported model, without Python.
 
    score SAVED_MODEL INPUT OUTPUT INDEX FILE...
 

@@ -8,19 +8,18 @@ from typing import Any, Literal, Protocol
 import grpc
 import numpy as np
 import requests
-import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_status_pb2,
-    model_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
-)
 from urllib3.util import Retry
 
-from atrank_tf.schema import Schema
-from export.requests import Inputs, Request, by_verb, many, of_target, predict_request
-from export.signature import signature_name
-from export.status import ServingError, code_of_http
+from data_pipeline.schema import Schema
+from export.protocol.errors import ServingError, code_of_http
+from export.protocol.fields import CANDIDATE, NUM_CANDIDATES, HistoryFields, signature_name
+from export.protocol.request import (
+    Inputs,
+    Request,
+    candidate_inputs,
+    group_by_target,
+    one_candidate_rows,
+)
 
 _MAX_BYTES = 64 << 20
 
@@ -80,41 +79,41 @@ class Client:
             ServingError: The server did not answer.
         """
         scores: list[np.ndarray] = [np.zeros(0, np.float32)] * len(requests)
-        for target, places in of_target(requests, self.schema).items():
-            name = signature_name(self.schema, target, "score_candidates")
-            for chunk in _chunks(places, self._max_rows):
-                inputs = many([requests[place] for place in chunk], self.schema)
-                found = self.predict(name, inputs)["score"]
-                for place, row, count in zip(chunk, found, inputs["num_candidates"], strict=True):
-                    scores[place] = row[:count]
+        for target, positions in group_by_target(requests, self.schema).items():
+            signature = signature_name(self.schema, target, "score_candidates")
+            for some in _chunks(positions, self._max_rows):
+                inputs = candidate_inputs([requests[position] for position in some], self.schema)
+                answers = self.predict(signature, inputs)["score"]
+                for position, row, count in zip(some, answers, inputs[NUM_CANDIDATES], strict=True):
+                    scores[position] = row[:count]
         return scores
 
     def explain(self, request: Request) -> list[dict[str, np.ndarray]]:
-        """Tells how much each candidate attends to each behaviour of the history.
+        """Tells how much each candidate attends to each behavior of the history.
 
         Returns:
-            For each candidate, by group, weights [behaviours] in the order of the request's
+            For each candidate, by group, weights [behaviors] in the order of the request's
             history. They sum to 1 over all groups, or are all 0 where nothing was read.
 
         Raises:
             UserError: The request is malformed.
             ServingError: The server did not answer, or the model cannot explain.
         """
-        (target,) = of_target([request], self.schema)
+        (target,) = group_by_target([request], self.schema)
         if not len(request.candidates):
             return []
-        inputs = by_verb(many([request], self.schema))["explain"]
+        inputs = one_candidate_rows(candidate_inputs([request], self.schema))
         signature = signature_name(self.schema, target, "explain")
-        lengths = {g.name: inputs[f"{g.name}_length"][0] for g in self.schema.groups}
-        told: list[dict[str, np.ndarray]] = []
-        for chunk in _chunks(range(len(inputs["candidate"])), self._max_rows):
-            rows = slice(chunk[0], chunk[-1] + 1)
-            found = self.predict(signature, {name: v[rows] for name, v in inputs.items()})
-            told += [
-                {name: found[f"{name}_weights"][row, :n] for name, n in lengths.items()}
-                for row in range(len(chunk))
+        fields = [HistoryFields(group) for group in self.schema.groups]
+        explanations: list[dict[str, np.ndarray]] = []
+        for some in _chunks(range(len(inputs[CANDIDATE])), self._max_rows):
+            rows = slice(some[0], some[-1] + 1)
+            answer = self.predict(signature, {name: v[rows] for name, v in inputs.items()})
+            explanations += [
+                {f.group.name: answer[f.weights][row, : inputs[f.length][0]] for f in fields}
+                for row in range(len(some))
             ]
-        return told
+        return explanations
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
         """Asks any signature.
@@ -161,6 +160,15 @@ class _Grpc:
     def __init__(
         self, address: str, model: str, version: int | None, timeout: float, retries: int
     ) -> None:
+        # Here, since they load TensorFlow, for its messages: who asks by REST does without.
+        from tensorflow_serving.apis import (
+            get_model_status_pb2,
+            model_pb2,
+            model_service_pb2_grpc,
+            prediction_service_pb2_grpc,
+        )
+
+        self._status = get_model_status_pb2
         policy = {
             "maxAttempts": max(2, retries + 1),
             "initialBackoff": "0.1s",
@@ -187,15 +195,19 @@ class _Grpc:
         self._timeout = timeout
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
+        from tensorflow import make_ndarray
+
+        from export.protocol.tensors import predict_request
+
         request = predict_request(self._spec.name, signature, inputs)
         request.model_spec.MergeFrom(self._spec)
         response = self._call(self._prediction.Predict, request)
-        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+        return {name: make_ndarray(proto) for name, proto in response.outputs.items()}
 
     def versions(self) -> dict[int, str]:
-        request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec)
+        request = self._status.GetModelStatusRequest(model_spec=self._spec)
         response = self._call(self._model.GetModelStatus, request)
-        state = get_model_status_pb2.ModelVersionStatus.State
+        state = self._status.ModelVersionStatus.State
         return {s.version: state.Name(s.state) for s in response.model_version_status}
 
     def close(self) -> None:
@@ -231,9 +243,9 @@ class _Rest:
         columns = {name: _plain(values) for name, values in inputs.items()}
         body = {"signature_name": signature, "inputs": columns}
         outputs = self._call("POST", ":predict", json=body)["outputs"]
-        if not isinstance(outputs, dict):  # Of one output its value alone is told.
-            told = self._call("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
-            (name,) = told[signature or "serving_default"]["outputs"]
+        if not isinstance(outputs, dict):  # Of one output the value alone is answered.
+            metadata = self._call("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
+            (name,) = metadata[signature or "serving_default"]["outputs"]
             outputs = {name: outputs}
         return {name: _array(values) for name, values in outputs.items()}
 

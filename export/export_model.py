@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from atrank_tf import cli
+from data_pipeline.core import cli
 
 if TYPE_CHECKING:
-    from export.requests import Inputs
-    from export.scorer import Scorer
+    from export.graph.scorer import Scorer
+    from export.protocol.request import Inputs
     from export.verify import Verification
 
 FLAGS = flags.FLAGS
@@ -46,19 +46,22 @@ def export_model(
     import keras
     import tensorflow as tf
 
-    from atrank_tf.errors import UserError
-    from atrank_tf.models import ATRank
+    from atrank_tf.models import model_class
     from atrank_tf.run_directory import RunDirectory
-    from export import versions, warmup
-    from export.raw_inputs import RawInputs
-    from export.scorer import Scorer
-    from export.signature import VERBS, history_specs, input_specs, signature_name
+    from data_pipeline.core.errors import UserError
+    from export.graph.inputs import RawInputs
+    from export.graph.scorer import Scorer
+    from export.protocol.fields import VERBS, signature_name
+    from export.protocol.signatures import history_specs, input_specs
+    from export.release import versions, warmup
     from export.verify import verify
 
     run = RunDirectory(model_dir)
     settings = run.settings()
-    if settings["model"] == "bpr":
-        raise UserError(f"{model_dir}: bpr knows users by id alone and takes no raw history")
+    if model_class(settings["model"]).needs_user_index:
+        raise UserError(
+            f"{model_dir}: {settings['model']} knows users by id alone and takes no raw history"
+        )
     model = run.load_best()
     base = Path(export_base)
     model_name = versions.name_of(base)
@@ -73,12 +76,12 @@ def export_model(
         for table in raw.tables:
             archive.track(table)
         archive.add_endpoint("encode", scorer.encode, [history_specs(model.schema)])
-        verbs = [v for v in VERBS if v != "explain" or isinstance(model, ATRank)]
+        verbs = [v for v in VERBS if v != "explain" or model.can_explain]
         for target, verb in itertools.product(model.schema.targets, verbs):
             archive.add_endpoint(
                 signature_name(model.schema, target, verb),
                 functools.partial(getattr(scorer, verb), target=target),
-                [input_specs(model.schema, target, verb, scorer.memory.specs)],
+                [input_specs(model.schema, target, verb, scorer.state.specs)],
             )
         written = Path(directory) / "saved_model"
         # What is served needs no gradients; some of the model's would be traced with it.
@@ -98,27 +101,26 @@ def export_model(
 def _by_signature(
     scorer: "Scorer", asked: Iterable[tuple[str, "Inputs"]], verbs: list[str]
 ) -> dict[str, list["Inputs"]]:
-    """Requests as each signature takes them, with the memory that the model gives for them."""
+    """Requests as each signature takes them, with the user state that the model gives for them."""
     import tensorflow as tf
 
-    from export.requests import by_verb
-    from export.signature import signature_name
+    from export.protocol.fields import signature_name
+    from export.protocol.tensors import inputs_by_signature
 
-    found: dict[str, list[Inputs]] = {}
-    for target, many in asked:
-        ways = by_verb(many)
-        history = {name: tf.constant(value) for name, value in ways["encode"].items()}
-        memory = {name: value.numpy() for name, value in scorer.encode(history).items()}
-        ways["score_memory"] |= memory
+    schema = scorer.model.schema
+    requests: dict[str, list[Inputs]] = {}
+    for target, candidates in asked:
+        by_verb = inputs_by_signature(candidates, schema)
+        history = {name: tf.constant(value) for name, value in by_verb["encode"].items()}
+        state = {name: value.numpy() for name, value in scorer.encode(history).items()}
+        by_verb["score_memory"] |= state
         for verb in ["encode", *verbs]:
-            found.setdefault(signature_name(scorer.model.schema, target, verb), []).append(
-                ways[verb]
-            )
-    return found
+            requests.setdefault(signature_name(schema, target, verb), []).append(by_verb[verb])
+    return requests
 
 
 def _main() -> None:
-    from export import serving_configs, versions
+    from export.release import serving_configs, versions
 
     base = Path(FLAGS.export_base)
     print("tracing the signatures, then replaying held-out users by each", flush=True)

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from absl import flags
 
-from atrank_tf import cli
-from atrank_tf.errors import UserError
-from atrank_tf.schema import Schema
-from export.requests import Request, many, of_target
+from data_pipeline.core import cli
+from data_pipeline.core.errors import UserError
+from data_pipeline.schema import Schema
+from export.protocol.request import Request, candidate_inputs, group_by_target
 
 FLAGS = flags.FLAGS
 
@@ -43,7 +43,7 @@ def score_file(saved_model: str | Path, requests: str | Path) -> Iterator[dict[s
     """
     import tensorflow as tf
 
-    from export.signature import signature_name
+    from export.protocol.fields import signature_name
 
     if not (Path(saved_model) / "assets.extra").is_dir():
         raise UserError(f"{saved_model}: holds no exported version; expected EXPORT_BASE/VERSION")
@@ -51,8 +51,8 @@ def score_file(saved_model: str | Path, requests: str | Path) -> Iterator[dict[s
     signatures = None  # To load them takes its time: a mistake is told before.
     for number, request in read_requests(requests):
         try:
-            (target,) = of_target([request], schema)
-            tensors = {n: tf.constant(v) for n, v in many([request], schema).items()}
+            (target,) = group_by_target([request], schema)
+            tensors = {n: tf.constant(v) for n, v in candidate_inputs([request], schema).items()}
         except ValueError as error:
             raise UserError(f"{requests}: row {number}: {error}") from error
         if signatures is None:

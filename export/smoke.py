@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from atrank_tf import cli
-from atrank_tf.errors import UserError
+from data_pipeline.core import cli
+from data_pipeline.core.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -36,11 +36,11 @@ def smoke(saved_model: Path, address: str, protocol: str, model: str) -> tuple[i
     Raises:
         UserError: The server does not answer, or answers differently.
     """
-    from atrank_tf.schema import Schema
-    from export import warmup
+    from data_pipeline.schema import Schema
     from export.client import Client
-    from export.server.servable import Servable
-    from export.status import ServingError
+    from export.protocol.errors import ServingError
+    from export.release import warmup
+    from export.serve.servable import Servable
 
     extra = saved_model / "assets.extra"
     name = saved_model.absolute().name
@@ -83,7 +83,7 @@ def smoke(saved_model: Path, address: str, protocol: str, model: str) -> tuple[i
 
 
 def _main() -> None:
-    from export import versions
+    from export.release import versions
 
     path = Path(FLAGS.saved_model)
     model = versions.name_of(path.absolute().parent, FLAGS.model_name)

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from atrank_tf import cli
-from atrank_tf.errors import UserError
+from data_pipeline.core import cli
+from data_pipeline.core.errors import UserError
 
 if TYPE_CHECKING:
-    from atrank_tf.schema import Group
     from data_pipeline.dataset import TimelineData
+    from data_pipeline.schema import Group
 
 FLAGS = flags.FLAGS
 
@@ -83,9 +83,9 @@ def verify(
             than 1e-5, a warm-up request fails, or it stores its weights more than once.
     """
     from atrank_tf.run_directory import RunDirectory
-    from export import warmup
-    from export.requests import by_verb
-    from export.signature import signature_name
+    from export.protocol.fields import signature_name
+    from export.protocol.tensors import inputs_by_signature
+    from export.release import warmup
 
     run = RunDirectory(model_dir)
     data = run.data(data_dir)
@@ -93,7 +93,7 @@ def verify(
     replays = list(_replays(model, data, run.settings()["max_history"], max_requests))
     requests: dict[str, np.ndarray] = {}
     for number, replay in enumerate(replays):
-        for verb, inputs in by_verb(replay.inputs).items():
+        for verb, inputs in inputs_by_signature(replay.inputs, data.schema).items():
             if verb in replay.expected or verb == "encode":
                 signature = signature_name(data.schema, replay.target, verb)
                 requests |= {f"replay{number}/{signature}/{key}": v for key, v in inputs.items()}
@@ -138,7 +138,7 @@ def verify(
 class _Replay:
     """A batch of a target's held-out moments, as raw requests, and what the model says of them.
 
-    `expected` has, by verb, a number for each request; for "explain" one for each behaviour
+    `expected` has, by verb, a number for each request; for "explain" one for each behavior
     of a request, group by group.
     """
 
@@ -150,34 +150,35 @@ class _Replay:
 def _replays(
     model: Any, data: "TimelineData", max_history: int, max_requests: int
 ) -> Iterator[_Replay]:
-    from atrank_tf.models import ATRank
+    from data_pipeline.batches.options import BatchOptions
 
+    options = BatchOptions(num_negatives=1, max_history=max_history)
     left = dict.fromkeys(data.schema.targets, max_requests)
     ids = {group.name: _raw_ids(data, group) for group in data.schema.groups}
-    for inputs, _ in data.batches("test", num_negatives=1, max_history=max_history):
-        history, now = inputs["history"], inputs["now"]
-        memory = None
+    for inputs, _ in data.batches("test", options):
+        history, query_time = inputs["history"], inputs["query_time"]
+        state = None
         for target, candidates in inputs["candidates"].items():
             rows = np.flatnonzero(candidates.row_lengths().numpy())[: left[target]]
             if not len(rows):
                 continue
             left[target] -= len(rows)
-            if memory is None:
-                memory = model.encode(history, now, inputs["user"])
+            if state is None:
+                state = model.encode(history, query_time, inputs["user"])
             first = candidates[..., :1]
-            logits = model.score(memory, {target: first}, now)[target].flat_values
+            logits = model.score(state, {target: first}, query_time)[target].flat_values
             scores = 1 / (1 + np.exp(-logits.numpy()[: len(rows)]))
             expected = dict.fromkeys(_SCORING, scores)
-            if isinstance(model, ATRank):
-                attention = model.attention(history, {target: first}, now)[target]
-                weights = np.mean(attention, axis=0)[:, 0]  # [batch, behaviours]
+            if model.can_explain:
+                attention = model.attention(history, {target: first}, query_time)[target]
+                weights = np.mean(attention, axis=0)[:, 0]  # [batch, behaviors]
                 lengths = sum(h["object"].row_lengths().numpy() for h in history.values())
                 of_rows = [weights[row, : lengths[row]] for row in rows]
                 expected["explain"] = np.concatenate(of_rows)
             raw = {
                 "candidates": ids[target][first.flat_values.numpy()[: len(rows), np.newaxis]],
                 "num_candidates": np.ones(len(rows), np.int64),
-                "request_time": now.numpy()[rows],
+                "request_time": query_time.numpy()[rows],
             }
             for group in data.schema.groups:
                 raw |= _raw_history(group, history[group.name], ids[group.name], rows)
@@ -223,7 +224,7 @@ def _raw_history(
 
 
 def _raw_ids(data: "TimelineData", group: "Group") -> np.ndarray:
-    """Raw ids by object row; what stands for unknown objects is an id that nothing has."""
+    """Raw ids by object index; what stands for unknown objects is an id that nothing has."""
     import pyarrow.parquet as pq
 
     path = data.directory / "objects" / f"{group.name}.parquet"
@@ -234,7 +235,7 @@ def _raw_ids(data: "TimelineData", group: "Group") -> np.ndarray:
 
 
 def _run_in_session(saved_model: Path, requests: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    script = Path(__file__).with_name("session.py")
+    script = Path(__file__).parent / "release" / "session.py"
     with tempfile.TemporaryDirectory() as directory:
         inputs, outputs = Path(directory) / "inputs.npz", Path(directory) / "outputs.npz"
         np.savez(inputs, **requests)  # type: ignore[arg-type]

@@ -1,24 +1,25 @@
 """A small heterogeneous data set, made once: two groups that share a vocabulary of features."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import atrank_tf  # noqa: F401  (first: it keeps TensorFlow's start quiet)
+# Before TensorFlow is imported, here and in the processes that tests start.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# isort: split
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
-from atrank_tf.schema import Columns, Feature, Group, Schema, Vocabulary
 from data_pipeline.dataset import TimelineData
-from data_pipeline.prepare import prepare
+from data_pipeline.prepare.pipeline import prepare
+from data_pipeline.schema import Columns, Feature, Group, Schema, Vocabulary
 from tests import processes
 
-# Tests run a graph a few times: to optimise it takes longer than it saves. The whole road of
-# commands is gone with optimised ones (test_road).
+# Tests run a graph a few times: to optimize it takes longer than it saves. The whole road of
+# commands is gone with optimized ones (test_road).
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 REPOSITORY = Path(__file__).parent.parent

@@ -24,7 +24,7 @@ def run_module(
         module: The module.
         arguments: Of its command line.
         directory: Where it runs.
-        optimize: Whether TensorFlow optimises graphs, which takes longer than it saves here.
+        optimize: Whether TensorFlow optimizes graphs, which takes longer than it saves here.
     """
     with tempfile.TemporaryDirectory() as streams:
         process = start_module(module, arguments, directory, streams, optimize)

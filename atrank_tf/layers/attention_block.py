@@ -6,23 +6,23 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf import ragged
-from atrank_tf.layers.latent_attention import LatentAttention
+from atrank_tf.layers.latent_attention import LatentAttention, Scores
+from data_pipeline import ragged
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class AttentionBlock(keras.layers.Layer):
     """F(concat(C_1 .. C_K)): attention, then feed-forward, each with residual and norm.
 
-        x = LayerNorm(queries + dropout(attention(queries, memory)))
+        x = LayerNorm(queries + dropout(attention(queries, keys_values)))
         y = LayerNorm(x + dropout(relu(x W_1 + b_1) W_2 + b_2))
 
     The inner width of the feed-forward network is a quarter of `width`, as in ATRank's
-    released code. The block is F_self of the paper when queries and memory are the
-    same behaviours, F_vanilla when the queries are candidates.
+    released code. The block is F_self of the paper when queries and keys and values are of the
+    same behaviors, F_vanilla when the queries are candidates.
 
     Args:
-        width: Width of queries, behaviours and result.
+        width: Width of queries, behaviors and result.
         num_spaces: Number of latent spaces.
         dropout: Share of the values dropped in training, in [0, 1).
         time_bounds: As for `LatentAttention`.
@@ -32,7 +32,7 @@ class AttentionBlock(keras.layers.Layer):
 
     >>> rows = tf.RaggedTensor.from_row_lengths(tf.random.normal([5, 16]), [3, 0, 2])
     >>> block = AttentionBlock(width=16, num_spaces=4)
-    >>> block(rows, block.memorize(rows)).shape
+    >>> block(rows, block.keys_values(rows)).shape
     TensorShape([3, None, 16])
     """
 
@@ -42,7 +42,7 @@ class AttentionBlock(keras.layers.Layer):
         num_spaces: int = 4,
         dropout: float = 0.0,
         time_bounds: Sequence[int] = (),
-        scores: str = "scaled_dot",
+        scores: Scores = "scaled_dot",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -76,23 +76,23 @@ class AttentionBlock(keras.layers.Layer):
         self.feed_forward_norm.build((None, width))
         self.built = True
 
-    def memorize(self, behaviors: tf.RaggedTensor) -> tf.RaggedTensor:
-        """Makes what `call` reads of behaviours: see `LatentAttention.memorize`."""
-        return self.attention.memorize(behaviors)
+    def keys_values(self, behaviors: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Makes what `call` reads of behaviors: see `LatentAttention.keys_values`."""
+        return self.attention.keys_values(behaviors)
 
     def call(
         self,
         queries: tf.RaggedTensor,
-        memory: tf.RaggedTensor,
+        keys_values: tf.RaggedTensor,
         query_times: tf.Tensor | None = None,
         times: tf.RaggedTensor | None = None,
         training: bool = False,
     ) -> tf.RaggedTensor:
-        """Attends from each query to the behaviours of its row.
+        """Attends from each query to the behaviors of its row.
 
         Args:
             queries: float [batch, (queries), width].
-            memory: What `memorize` returned of the behaviours.
+            keys_values: What `keys_values` returned of them.
             query_times: As for `LatentAttention`.
             times: As for `LatentAttention`.
             training: Whether to drop values.
@@ -100,7 +100,7 @@ class AttentionBlock(keras.layers.Layer):
         Returns:
             float [batch, (queries), width].
         """
-        attended = self.attention(queries, memory, query_times, times)
+        attended = self.attention(queries, keys_values, query_times, times)
         attended = self.drop(attended, training=training)
         x = self.attention_norm(queries.flat_values + attended)
         y = self.feed_forward_norm(x + self.drop(self.outer(self.inner(x)), training=training))

@@ -1,29 +1,29 @@
-"""F_M(u): from the behaviours of one group to tokens of the overall width."""
+"""F_M(u): from the behaviors of one group to tokens of the overall width."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 import tensorflow as tf
 
-from atrank_tf import ragged
 from atrank_tf.layers.embedding_table import EmbeddingTable
 from atrank_tf.layers.object_encoder import ObjectEncoder
-from atrank_tf.time_buckets import time_bucket
+from atrank_tf.layers.time_buckets import time_bucket
+from data_pipeline import ragged
 
-TIMES = ("added", "concatenated")
+TimeEncoding = Literal["added", "concatenated"]
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class BehaviorEncoder(keras.layers.Layer):
-    """Embeds the behaviours of one group and maps them to the overall width.
+    """Embeds the behaviors of one group and maps them to the overall width.
 
-        u = emb_g(object) + time_g[bucket(now - time)] + action_g[action]
+        u = emb_g(object) + time_g[bucket(query_time - time)] + action_g[action]
         token = F_M_g(u), linear
 
     or, with the one-hot bucket concatenated, as in the released code:
 
-        token = F_M_g([emb_g(object) + action_g[action], one_hot(bucket(now - time))])
+        token = F_M_g([emb_g(object) + action_g[action], one_hot(bucket(query_time - time))])
 
     A candidate is an object that nothing has been done to yet: it is F_M_g(emb_g(object)).
 
@@ -31,7 +31,7 @@ class BehaviorEncoder(keras.layers.Layer):
         objects: The group's object encoder.
         time_bounds: What divides the gaps into buckets, for `time_bucket`; () to leave
             time to other layers.
-        behavior_width: Width of the group's behaviour embedding space.
+        behavior_width: Width of the group's behavior embedding space.
         width: Overall width of the tokens.
         l2: Weight of the L2 penalty on the vectors in use.
         time: "added" or "concatenated"; see above.
@@ -47,12 +47,14 @@ class BehaviorEncoder(keras.layers.Layer):
         behavior_width: int,
         width: int,
         l2: float = 0.0,
-        time: str = "added",
+        time: TimeEncoding = "added",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if time not in TIMES:
-            raise ValueError(f"time is {time!r}: expected one of {', '.join(TIMES)}")
+        if time not in get_args(TimeEncoding):
+            raise ValueError(
+                f"time is {time!r}: expected one of {', '.join(get_args(TimeEncoding))}"
+            )
         self.objects = objects
         self.time_bounds = list(time_bounds)
         self.behavior_width = behavior_width
@@ -78,15 +80,15 @@ class BehaviorEncoder(keras.layers.Layer):
     def call(
         self,
         history: dict[str, tf.RaggedTensor],
-        now: tf.Tensor | None = None,
+        query_time: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.RaggedTensor:
-        """Encodes the group's behaviours.
+        """Encodes the group's behaviors.
 
         Args:
-            history: `object` (object rows), `action` (action rows) and `time`, each
+            history: `object` (object indices), `action` (action indices) and `time`, each
                 int64 [batch, (length)].
-            now: The moment of prediction, int64 [batch]; read where there are bounds.
+            query_time: The query time, int64 [batch]; read where there are bounds.
             training: Passed on to the tables.
 
         Returns:
@@ -97,14 +99,14 @@ class BehaviorEncoder(keras.layers.Layer):
         behaviors += self.actions(history["action"].flat_values, training=training)
         if self.times is None:
             return ragged.like(rows, self.project(behaviors))
-        gaps = ragged.per_value(rows, now) - history["time"].flat_values
+        gaps = ragged.per_value(rows, query_time) - history["time"].flat_values
         times = self.times(time_bucket(gaps, self.time_bounds), training=training)
         if self.time == "added":
             return ragged.like(rows, self.project(behaviors + times))
         return ragged.like(rows, self.project(behaviors) + times)
 
     def candidates(self, objects: tf.RaggedTensor, training: bool = False) -> tf.RaggedTensor:
-        """Encodes candidates: object rows [batch, (length)] to [batch, (length), width]."""
+        """Encodes candidates: object indices [batch, (length)] to [batch, (length), width]."""
         return ragged.like(
             objects, self.project(self.objects(objects.flat_values, training=training))
         )

@@ -8,61 +8,61 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class EmbeddingTable(keras.layers.Layer):
-    """Rows of trainable vectors, looked up by number.
+    """Trainable vectors, looked up by index.
 
-    Unlike `keras.layers.Embedding` it reads the rows straight from the variable
+    Unlike `keras.layers.Embedding` it reads the vectors straight from the variable
     (`ResourceGather`), so neither the look-up nor a sparse update copies the table.
 
     Args:
-        num_rows: Number of rows.
-        width: Width of a row.
-        initializer: Initializer of the rows.
+        num_embeddings: Number of vectors.
+        width: Width of a vector.
+        initializer: Initializer of the vectors.
         l2: Weight of the L2 penalty on the vectors in use: the mean over the vectors
-            looked up in a training step of their squared norm. Rows that a step does
-            not look up are not penalised.
+            looked up in a training step of their squared norm. What a step does not
+            look up is not penalized.
 
     Example:
 
-    >>> table = EmbeddingTable(num_rows=10, width=4)
+    >>> table = EmbeddingTable(num_embeddings=10, width=4)
     >>> table(tf.constant([1, 3, 1])).shape
     TensorShape([3, 4])
     """
 
     def __init__(
         self,
-        num_rows: int,
+        num_embeddings: int,
         width: int,
         initializer: Any = "uniform",
         l2: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_rows = num_rows
+        self.num_embeddings = num_embeddings
         self.width = width
         self.initializer = keras.initializers.get(initializer)
         self.l2 = l2
         self.table = self.add_weight(
             name="table",
-            shape=(num_rows, width),
+            shape=(num_embeddings, width),
             initializer=self.initializer,
             autocast=False,
         )
         self.table.is_embedding_table = True  # For `RowSparse`.
         self.built = True
 
-    def call(self, rows: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Looks rows up.
+    def call(self, indices: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Looks vectors up.
 
         Args:
-            rows: Integers [n], each in [0, num_rows).
+            indices: Integers [n], each in [0, num_embeddings).
             training: Whether to add the L2 penalty.
 
         Returns:
             float [n, width].
         """
-        vectors = tf.cast(tf.gather(self.table.value, rows), self.compute_dtype)
+        vectors = tf.cast(tf.gather(self.table.value, indices), self.compute_dtype)
         if training and self.l2:
-            count = tf.maximum(1.0, tf.cast(tf.size(rows), tf.float32))
+            count = tf.maximum(1.0, tf.cast(tf.size(indices), tf.float32))
             squares = tf.reduce_sum(tf.square(tf.cast(vectors, tf.float32)))
             self.add_loss(self.l2 * squares / count)
         return vectors
@@ -71,7 +71,7 @@ class EmbeddingTable(keras.layers.Layer):
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "num_rows": self.num_rows,
+            "num_embeddings": self.num_embeddings,
             "width": self.width,
             "initializer": keras.initializers.serialize(self.initializer),
             "l2": self.l2,

@@ -2,39 +2,39 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 import tensorflow as tf
 
-from atrank_tf import ragged
-from atrank_tf.layers.gap_bias import GapBias
+from atrank_tf.layers.relative_time_bias import RelativeTimeBias
+from data_pipeline import ragged
 
-SCORES = ("scaled_dot", "bilinear")
+Scores = Literal["scaled_dot", "bilinear"]
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class LatentAttention(keras.layers.Layer):
-    """Projects queries and behaviours into K latent spaces and attends in each of them.
+    """Projects queries and behaviors into K latent spaces and attends in each of them.
 
     In space k, with q = relu(Q W_q), k = relu(M W_k), v = relu(M W_v) of width d:
 
         C_k = softmax(q k^T / sqrt(d) + bias_k) v      "scaled_dot", the released code's
         C_k = softmax(q B_k M^T + bias_k) v            "bilinear", the paper's
 
-    and the result is the concatenation of C_1 .. C_K. The bias is that of `GapBias`, for
-    the causal form, and 0 for the paper's. Self-attention has the behaviours themselves
+    and the result is the concatenation of C_1 .. C_K. The bias is that of `RelativeTimeBias`, for
+    the causal form, and 0 for the paper's. Self-attention has the behaviors themselves
     for its queries; vanilla attention has the candidates.
 
-    Keys and values are made by `memorize`, once for all queries that will ever read them.
-    A query that sees no behaviour gets zeros.
+    Keys and values are made by `keys_values`, once for all queries that will ever read them.
+    A query that sees no behavior gets zeros.
 
     Args:
         width: Overall width of the spaces: K d.
         num_spaces: Number of latent spaces, K; divides `width`.
         time_bounds: Of the causal form, what divides gaps into buckets, for `time_bucket`.
-            Without it a query sees all behaviours of its row, whenever they were.
-        scores: "scaled_dot" or "bilinear": how queries and behaviours are compared.
+            Without it a query sees all behaviors of its row, whenever they were.
+        scores: "scaled_dot" or "bilinear": how queries and behaviors are compared.
 
     Reference:
         Zhou et al., "ATRank: An Attention-Based User Behavior Modeling Framework for
@@ -46,20 +46,20 @@ class LatentAttention(keras.layers.Layer):
         width: int = 64,
         num_spaces: int = 4,
         time_bounds: Sequence[int] = (),
-        scores: str = "scaled_dot",
+        scores: Scores = "scaled_dot",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if width % num_spaces:
             raise ValueError(f"width ({width}) must be a multiple of num_spaces ({num_spaces})")
-        if scores not in SCORES:
-            raise ValueError(f"scores is {scores!r}: expected one of {', '.join(SCORES)}")
+        if scores not in get_args(Scores):
+            raise ValueError(f"scores is {scores!r}: expected one of {', '.join(get_args(Scores))}")
         self.width = width
         self.num_spaces = num_spaces
         self.time_bounds = list(time_bounds)
         self.scores = scores
         self.query = keras.layers.Dense(width, "relu", name="query", dtype=self.dtype_policy)
-        # The paper compares with the behaviours as they are: they need no keys.
+        # The paper compares with the behaviors as they are: they need no keys.
         made = width if scores == "bilinear" else 2 * width
         self.key_value = keras.layers.Dense(made, "relu", name="key_value", dtype=self.dtype_policy)
         self.query.build((None, width))
@@ -70,15 +70,15 @@ class LatentAttention(keras.layers.Layer):
             self.bilinear = self.add_weight(
                 name="bilinear", shape=(num_spaces, depth, width), initializer="glorot_uniform"
             )
-        self.gap_bias = None
+        self.relative_time_bias = None
         if self.time_bounds:
-            self.gap_bias = GapBias(
-                num_spaces, time_bounds, name="gap_bias", dtype=self.dtype_policy
+            self.relative_time_bias = RelativeTimeBias(
+                num_spaces, time_bounds, name="relative_time_bias", dtype=self.dtype_policy
             )
         self.built = True
 
-    def memorize(self, behaviors: tf.RaggedTensor) -> tf.RaggedTensor:
-        """Makes the keys and values of behaviours [batch, (tokens), width].
+    def keys_values(self, behaviors: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Makes the keys and values of behaviors [batch, (tokens), width].
 
         Returns:
             float [batch, (tokens), 2 width].
@@ -91,23 +91,23 @@ class LatentAttention(keras.layers.Layer):
     def call(
         self,
         queries: tf.RaggedTensor,
-        memory: tf.RaggedTensor,
+        keys_values: tf.RaggedTensor,
         query_times: tf.Tensor | None = None,
         times: tf.RaggedTensor | None = None,
     ) -> tf.Tensor:
-        """Attends from each query to the behaviours of its row.
+        """Attends from each query to the behaviors of its row.
 
         Args:
             queries: float [batch, (queries), width].
-            memory: What `memorize` returned, float [batch, (tokens), 2 width].
-            query_times: For the causal form the moment of each query, int64 [batch, longest
-                row of queries], or one moment for a row's queries, int64 [batch, 1].
-            times: For the causal form when each behaviour was, int64 [batch, (tokens)].
+            keys_values: What `keys_values` returned, float [batch, (tokens), 2 width].
+            query_times: For the causal form the time of each query, int64 [batch, longest
+                row of queries], or one time for a row's queries, int64 [batch, 1].
+            times: For the causal form when each behavior was, int64 [batch, (tokens)].
 
         Returns:
             Flat float [total queries, width].
         """
-        weights, values, sees = self._attend(queries, memory, query_times, times)
+        weights, values, sees = self._attend(queries, keys_values, query_times, times)
         context = tf.matmul(weights, values)  # [spaces, batch, queries, d]
         context *= tf.cast(sees, context.dtype)[:, :, tf.newaxis]
         context = tf.transpose(context, [1, 2, 0, 3])
@@ -117,15 +117,15 @@ class LatentAttention(keras.layers.Layer):
     def attention_weights(
         self,
         queries: tf.RaggedTensor,
-        memory: tf.RaggedTensor,
+        keys_values: tf.RaggedTensor,
         query_times: tf.Tensor | None = None,
         times: tf.RaggedTensor | None = None,
     ) -> tf.Tensor:
-        """Returns how much each query attends to each behaviour of its row.
+        """Returns how much each query attends to each behavior of its row.
 
         Args:
             queries: As for `call`.
-            memory: As for `call`.
+            keys_values: As for `call`.
             query_times: As for `call`.
             times: As for `call`.
 
@@ -134,7 +134,7 @@ class LatentAttention(keras.layers.Layer):
             sum to 1 in each space; 0 for padding, for what it does not see, and
             where it sees nothing.
         """
-        weights, _, sees = self._attend(queries, memory, query_times, times)
+        weights, _, sees = self._attend(queries, keys_values, query_times, times)
         is_query = tf.sequence_mask(queries.row_lengths(), tf.shape(weights)[2])
         sees = tf.logical_and(sees, is_query)
         return tf.cast(weights, tf.float32) * tf.cast(sees, tf.float32)[:, :, tf.newaxis]
@@ -142,31 +142,31 @@ class LatentAttention(keras.layers.Layer):
     def _attend(
         self,
         queries: tf.RaggedTensor,
-        memory: tf.RaggedTensor,
+        keys_values: tf.RaggedTensor,
         query_times: tf.Tensor | None,
         times: tf.RaggedTensor | None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns weights, values, and which queries see anything, bool [batch, queries or 1]."""
-        scores, v = self._compare(queries, memory)
-        if self.gap_bias is None:
-            is_token = tf.sequence_mask(memory.row_lengths(), tf.shape(v)[2], scores.dtype)
+        scores, v = self._compare(queries, keys_values)
+        if self.relative_time_bias is None:
+            is_token = tf.sequence_mask(keys_values.row_lengths(), tf.shape(v)[2], scores.dtype)
             bias = ((1.0 - is_token) * (scores.dtype.min / 2))[:, tf.newaxis, :]
-            sees = memory.row_lengths()[:, tf.newaxis] > 0
+            sees = keys_values.row_lengths()[:, tf.newaxis] > 0
         else:
             padded = ragged.pad(times, tf.int64.max)  # Padding comes after every query.
-            bias = self.gap_bias(query_times, padded)
+            bias = self.relative_time_bias(query_times, padded)
             sees = query_times > tf.reduce_min(padded, axis=1, keepdims=True)
         return tf.nn.softmax(scores + bias), v, sees
 
     def _compare(
-        self, queries: tf.RaggedTensor, memory: tf.RaggedTensor
+        self, queries: tf.RaggedTensor, keys_values: tf.RaggedTensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns scores [spaces, batch, queries, tokens] and values [spaces, batch, tokens, d]."""
         flat = self.query(queries.flat_values)
         depth = self.width // self.num_spaces
         if self.bilinear is None:
             (q,) = self._spaces(ragged.like(queries, flat / math.sqrt(depth)), 1)
-            k, v = self._spaces(memory, 2)
+            k, v = self._spaces(keys_values, 2)
             return tf.matmul(q, k, transpose_b=True), v
         spaces = tf.reshape(flat, [-1, self.num_spaces, depth])
         q = ragged.pad(
@@ -174,9 +174,9 @@ class LatentAttention(keras.layers.Layer):
                 queries, tf.einsum("nkd,kdw->nkw", spaces, tf.cast(self.bilinear, spaces.dtype))
             )
         )  # [batch, queries, spaces, width]
-        behaviors, values = tf.split(memory.flat_values, 2, axis=-1)
-        behaviors = ragged.pad(ragged.like(memory, behaviors))
-        (v,) = self._spaces(ragged.like(memory, values), 1)
+        behaviors, values = tf.split(keys_values.flat_values, 2, axis=-1)
+        behaviors = ragged.pad(ragged.like(keys_values, behaviors))
+        (v,) = self._spaces(ragged.like(keys_values, values), 1)
         return tf.einsum("bqkw,btw->kbqt", q, behaviors), v
 
     def _spaces(self, rows: tf.RaggedTensor, parts: int) -> list[tf.Tensor]:

@@ -1,4 +1,4 @@
-"""emb_g: from the object rows of one group to vectors."""
+"""emb_g: from the object indices of one group to vectors."""
 
 import dataclasses
 from typing import Any
@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf import ragged
 from atrank_tf.layers.embedding_table import EmbeddingTable
-from atrank_tf.schema import Group, feature_vocabulary
+from data_pipeline import ragged
+from data_pipeline.schema import Group, feature_vocabulary
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
@@ -39,8 +39,8 @@ class ObjectEncoder(keras.layers.Layer):
             name: tables[name]
             for name in (group.name, *(feature_vocabulary(f) for f in group.features))
         }
-        self.embedding_rows = self._lookup_weight("embedding_rows", group.num_objects)
-        self.feature_rows = {
+        self.embedding_indices = self._lookup_weight("embedding_indices", group.num_objects)
+        self.feature_indices = {
             f.name: self._lookup_weight(f"{f.name}_value_rows", max(1, f.num_values))
             for f in group.features
         }
@@ -63,21 +63,21 @@ class ObjectEncoder(keras.layers.Layer):
         """Tells the layer which values each object has.
 
         Args:
-            objects: `embedding_rows`, int64 [num_objects]; for each feature NAME the
-                embedding rows of its values as `NAME/rows`, int64 [num_values]; for a
+            objects: `embedding_indices`, int64 [num_objects]; for each feature NAME the
+                embedding indices of its values as `NAME/indices`, int64 [num_values]; for a
                 multi-valued one also `NAME/splits`, int64 [num_objects + 1]: object i
                 has the values from splits[i] to before splits[i + 1].
         """
-        self.embedding_rows.assign(objects["embedding_rows"])
-        for name, rows in self.feature_rows.items():
-            if objects[f"{name}/rows"].size:
-                rows.assign(objects[f"{name}/rows"])
+        self.embedding_indices.assign(objects["embedding_indices"])
+        for name, rows in self.feature_indices.items():
+            if objects[f"{name}/indices"].size:
+                rows.assign(objects[f"{name}/indices"])
         for name, splits in self.feature_splits.items():
             splits.assign(objects[f"{name}/splits"])
 
-    def embedding_row(self, objects: tf.Tensor) -> tf.Tensor:
-        """Returns the row of the id's embedding, int64 [n], of object rows [n]."""
-        return tf.gather(self.embedding_rows.value, objects)
+    def embedding_index(self, objects: tf.Tensor) -> tf.Tensor:
+        """Returns the row of the id's embedding, int64 [n], of object indices [n]."""
+        return tf.gather(self.embedding_indices.value, objects)
 
     def call(self, objects: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Embeds objects.
@@ -89,10 +89,10 @@ class ObjectEncoder(keras.layers.Layer):
         Returns:
             float [n, width].
         """
-        parts = [self.tables[self.group.name](self.embedding_row(objects), training=training)]
+        parts = [self.tables[self.group.name](self.embedding_index(objects), training=training)]
         for feature in self.group.features:
             table = self.tables[feature_vocabulary(feature)]
-            rows = self.feature_rows[feature.name].value
+            rows = self.feature_indices[feature.name].value
             if feature.multivalued:
                 parts.append(self._mean(feature.name, rows, table, objects, training))
             else:
@@ -133,22 +133,3 @@ class ObjectEncoder(keras.layers.Layer):
         group = Group.from_dict(config["group"])
         tables = {name: deserialize(table) for name, table in config["tables"].items()}
         return cls(**{**config, "group": group, "tables": tables})
-
-
-def log_odds(objects: dict[str, np.ndarray], num_rows: int) -> np.ndarray:
-    """What the bias of each embedding row must be for popularity alone.
-
-    A positive is drawn by how often objects occur, a negative uniformly: the log-odds of
-    a candidate are log(count / mean count). Training starts from there.
-
-    Args:
-        objects: `embedding_rows`, int64 [num_objects], and `train_counts`, int64 [num_objects].
-        num_rows: Number of embedding rows.
-
-    Returns:
-        float64 [num_rows, 1].
-    """
-    rows, counts = objects["embedding_rows"], objects["train_counts"] + 1.0
-    totals = np.bincount(rows, counts, num_rows)
-    means = totals / np.maximum(1, np.bincount(rows, minlength=num_rows))
-    return np.log(np.maximum(means, 1.0) / counts.mean())[:, np.newaxis]

@@ -1,4 +1,4 @@
-"""Recency: how long before each behaviour, and each candidate, the last behaviour was."""
+"""Recency: how long before each behavior, and each candidate, the last behavior was."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from atrank_tf import ragged
 from atrank_tf.layers.embedding_table import EmbeddingTable
-from atrank_tf.time_buckets import time_bucket, with_one
+from atrank_tf.layers.time_buckets import time_bucket, with_one
+from data_pipeline import ragged
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class Recency(keras.layers.Layer):
-    """Adds to each token how long before its moment the row's last behaviour was.
+    """Adds to each token how long before its time the row's last behavior was.
 
         token + recency[bucket(t - s)], s the newest time of the row that is before t
 
     Where nothing is before t, as at the start of a history that was cut to its newest
-    behaviours, the gap has a bucket of its own. So the causal form, whose
-    behaviours must not know the gap to `now`, still tells the first step of a session from
-    the tenth, and a candidate asked for a minute after the last behaviour from one asked for
+    behaviors, the gap has a bucket of its own. So the causal form, whose
+    behaviors must not know the gap to `query_time`, still tells the first step of a session from
+    the tenth, and a candidate asked for a minute after the last behavior from one asked for
     a month after. What is added to a timeline at its end changes no token.
 
     Args:
@@ -29,8 +29,8 @@ class Recency(keras.layers.Layer):
         l2: Weight of the L2 penalty on the vectors in use.
 
     Reference:
-        ATRank's "Behavior embedding spaces" add an embedding of the bucketed gap to `now`;
-        here the gap is that to the behaviour before.
+        ATRank's "Behavior embedding spaces" add an embedding of the bucketed gap to `query_time`;
+        here the gap is that to the behavior before.
     """
 
     def __init__(
@@ -49,27 +49,27 @@ class Recency(keras.layers.Layer):
     def call(
         self,
         tokens: tf.RaggedTensor,
-        moments: tf.Tensor,
+        query_times: tf.Tensor,
         times: tf.RaggedTensor,
         training: bool = False,
     ) -> tf.RaggedTensor:
         """Adds the recency of each token.
 
         Args:
-            tokens: Behaviours or candidates, float [batch, (n), width].
-            moments: When each is, int64 [batch, longest row], or one moment for a row's, int64
+            tokens: Behaviors or candidates, float [batch, (n), width].
+            query_times: When each is, int64 [batch, longest row], or one time for a row's, int64
                 [batch, 1].
-            times: When each behaviour was, int64 [batch, (behaviours)].
+            times: When each behavior was, int64 [batch, (behaviors)].
             training: Passed on to the table.
 
         Returns:
             float [batch, (n), width].
         """
         ascending = tf.sort(ragged.pad(times, tf.int64.max), axis=1)
-        before = tf.searchsorted(ascending, moments, side="left")
+        before = tf.searchsorted(ascending, query_times, side="left")
         last = tf.gather(ascending, tf.maximum(before - 1, 0), batch_dims=1)
         # What came before is 1 away or more: bucket 0 is of those with nothing before.
-        gaps = tf.where(before > 0, moments - last, tf.zeros_like(moments))
+        gaps = tf.where(before > 0, query_times - last, tf.zeros_like(query_times))
         buckets = time_bucket(gaps, self._bounds)
         buckets = tf.broadcast_to(buckets, [tokens.nrows(), ragged.longest(tokens)])
         recency = self.gaps(ragged.unpad(buckets, tokens), training=training)

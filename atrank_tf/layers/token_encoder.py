@@ -1,4 +1,4 @@
-"""From the behaviours and candidates of every group to vectors of one width."""
+"""From the behaviors and candidates of every group to vectors of one width."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf import ragged
-from atrank_tf.layers.behavior_encoder import BehaviorEncoder
+from atrank_tf.layers.behavior_encoder import BehaviorEncoder, TimeEncoding
 from atrank_tf.layers.embedding_table import EmbeddingTable
-from atrank_tf.layers.object_encoder import ObjectEncoder, log_odds
-from atrank_tf.schema import Schema
+from atrank_tf.layers.object_bias import ObjectBias
+from atrank_tf.layers.object_encoder import ObjectEncoder
+from data_pipeline import ragged
+from data_pipeline.schema import Schema
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
@@ -25,7 +26,7 @@ class TokenEncoder(keras.layers.Layer):
     Args:
         schema: Description of the data, with the sizes that preparation filled in.
         width: Width of the tokens.
-        embedding_width: Width of an object id's embedding, and of each group's behaviour
+        embedding_width: Width of an object id's embedding, and of each group's behavior
             embedding space.
         feature_width: Width of the embedding of a side feature.
         time_bounds: As for `BehaviorEncoder`.
@@ -41,7 +42,7 @@ class TokenEncoder(keras.layers.Layer):
         feature_width: int,
         time_bounds: Sequence[int] = (),
         l2: float = 0.0,
-        time: str = "added",
+        time: TimeEncoding = "added",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -62,7 +63,7 @@ class TokenEncoder(keras.layers.Layer):
         for vocabulary in schema.vocabularies:
             size = embedding_width if vocabulary.name in group_names else feature_width
             tables[vocabulary.name] = EmbeddingTable(
-                vocabulary.num_rows,
+                vocabulary.num_embeddings,
                 size,
                 l2=l2,
                 name=f"{vocabulary.name}_table",
@@ -88,13 +89,7 @@ class TokenEncoder(keras.layers.Layer):
             for group in schema.groups
         }
         self.biases = {
-            target: EmbeddingTable(
-                schema.vocabulary(target).num_rows,
-                1,
-                "zeros",
-                name=f"{target}_bias",
-                dtype="float32",
-            )
+            target: ObjectBias(schema.vocabulary(target).num_embeddings, name=f"{target}_bias")
             for target in schema.targets
         }
         self.built = True
@@ -108,29 +103,28 @@ class TokenEncoder(keras.layers.Layer):
         for name, objects in catalog.items():
             self.behaviors[name].objects.set_objects(objects)
             if name in self.biases and not self.schema.group(name).impressions:
-                num_rows = self.schema.vocabulary(name).num_rows
-                self.biases[name].table.assign(log_odds(objects, num_rows))
+                self.biases[name].set_log_odds(objects)
 
     def call(
         self,
         history: dict[str, dict[str, tf.RaggedTensor]],
-        now: tf.Tensor | None,
+        query_time: tf.Tensor | None,
         rows: tf.Tensor,
         training: bool = False,
     ) -> tf.RaggedTensor:
-        """Encodes all behaviours of each user, group after group.
+        """Encodes all behaviors of each user, group after group.
 
         Args:
             history: As in a batch; a group may be absent.
-            now: The moment of prediction, int64 [batch]; read where there are time bounds.
+            query_time: The query time, int64 [batch]; read where there are time bounds.
             rows: How many users there are, int64 [].
             training: Passed on to the tables.
 
         Returns:
-            Tokens, float [batch, (behaviours), width].
+            Tokens, float [batch, (behaviors), width].
         """
         tokens = [
-            self.behaviors[group.name](history[group.name], now, training=training)
+            self.behaviors[group.name](history[group.name], query_time, training=training)
             for group in self.schema.groups
             if group.name in history
         ]
@@ -140,7 +134,7 @@ class TokenEncoder(keras.layers.Layer):
     def times(
         self, history: dict[str, dict[str, tf.RaggedTensor]], rows: tf.Tensor
     ) -> tf.RaggedTensor:
-        """Returns when each behaviour was, in the order of the tokens: int64 [batch, (n)]."""
+        """Returns when each behavior was, in the order of the tokens: int64 [batch, (n)]."""
         times = [history[g.name]["time"] for g in self.schema.groups if g.name in history]
         nothing = tf.zeros([0], tf.int64)
         return ragged.concat_rows(times or [ragged.empty_rows(nothing, rows)])
@@ -148,13 +142,13 @@ class TokenEncoder(keras.layers.Layer):
     def candidates(
         self, target: str, objects: tf.RaggedTensor, training: bool = False
     ) -> tf.RaggedTensor:
-        """Encodes candidates: object rows [batch, (n)] to float [batch, (n), width]."""
+        """Encodes candidates: object indices [batch, (n)] to float [batch, (n), width]."""
         return self.behaviors[target].candidates(objects, training=training)
 
     def bias(self, target: str, objects: tf.RaggedTensor) -> tf.Tensor:
-        """Returns the bias of each candidate: object rows [batch, (n)] to flat float32 [all]."""
-        rows = self.behaviors[target].objects.embedding_row(objects.flat_values)
-        return self.biases[target](rows)[:, 0]
+        """Returns the bias of each candidate: object indices [batch, (n)] to flat float32 [all]."""
+        indices = self.behaviors[target].objects.embedding_index(objects.flat_values)
+        return self.biases[target](indices)
 
     def with_bias(
         self, target: str, objects: tf.RaggedTensor, scores: tf.Tensor

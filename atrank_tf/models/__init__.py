@@ -1,15 +1,11 @@
-"""Ranking models; each is `encode` and `score`."""
+"""Ranking models: ATRank and its baselines; each is `encode` and `score_target`."""
 
+# What compiled models refer to: Keras finds the classes of a saved one only once imported.
+from atrank_tf import losses, metrics, optimizers  # noqa: F401
 from atrank_tf.models.atrank import ATRank
-from atrank_tf.models.bilstm import BiLSTM
-from atrank_tf.models.bpr import BPR
-from atrank_tf.models.bst import BST
-from atrank_tf.models.cnn import CNN
-from atrank_tf.models.din import DIN
-from atrank_tf.models.last_object import LastObject
-from atrank_tf.models.popularity import Popularity
+from atrank_tf.models.baselines import BPR, BST, CNN, DIN, BiLSTM, LastObject, Popularity, SASRec
 from atrank_tf.models.ranker import Ranker
-from atrank_tf.models.sasrec import SASRec
+from atrank_tf.models.registry import model_class, model_names, register
 
 __all__ = [
     "BPR",
@@ -22,4 +18,7 @@ __all__ = [
     "Popularity",
     "Ranker",
     "SASRec",
+    "model_class",
+    "model_names",
+    "register",
 ]

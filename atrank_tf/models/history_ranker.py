@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from atrank_tf.layers import TokenEncoder
+from atrank_tf.layers.behavior_encoder import TimeEncoding
+from atrank_tf.layers.time_buckets import fine_bounds
 from atrank_tf.models.ranker import Ranker
-from atrank_tf.schema import Schema
-from atrank_tf.time_buckets import fine_bounds
+from data_pipeline.schema import Schema
 
 
 def check_dropout(dropout: float) -> None:
@@ -22,14 +23,14 @@ def check_dropout(dropout: float) -> None:
 
 
 class HistoryRanker(Ranker):
-    """A ranker whose behaviours and candidates are vectors of one width.
+    """A ranker whose behaviors and candidates are vectors of one width.
 
     Subclasses make `tokens` with `new_tokens` and say what becomes of them.
 
     Args:
         schema: Description of the data, with the sizes that preparation filled in.
-        width: Overall width of behaviours, candidates and memory.
-        embedding_width: Width of an object id's embedding, and of each group's behaviour
+        width: Overall width of behaviors, candidates and user state.
+        embedding_width: Width of an object id's embedding. Also of each group's behavior
             embedding space.
         feature_width: Width of the embedding of a side feature.
         l2: Weight of the L2 penalty on the embeddings in use.
@@ -56,9 +57,9 @@ class HistoryRanker(Ranker):
         self,
         catalog: dict[str, dict[str, np.ndarray]] | None,
         time_bounds: Sequence[int] | None = None,
-        time: str = "added",
+        time: TimeEncoding = "added",
     ) -> TokenEncoder:
-        """Makes the encoder of behaviours and candidates.
+        """Makes the encoder of behaviors and candidates.
 
         Args:
             catalog: What is known of each group's objects: `TimelineData.catalog`.

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from atrank_tf.schema import Schema
 from data_pipeline.recipes import amazon, completejourney, movielens
+from data_pipeline.schema import Schema
 
 RECIPES: dict[str, Callable[[Path | None, Path], Schema]] = {
     "amazon": amazon.build,

@@ -8,11 +8,11 @@ from typing import TextIO
 
 import pandas as pd
 
-from atrank_tf.errors import UserError
-from atrank_tf.progress import Progress
-from atrank_tf.schema import Columns, Feature, Group, Schema, Split, Vocabulary
+from data_pipeline.core.errors import UserError
+from data_pipeline.core.progress import Progress
+from data_pipeline.readers import read_batches
 from data_pipeline.recipes.files import find_one, require_dir
-from data_pipeline.sources import read_batches
+from data_pipeline.schema import Columns, Feature, Group, Schema, Split, Vocabulary
 
 _HOLDS = "reviews_*_5.json[.gz] and meta_*.json[.gz]"
 
@@ -23,7 +23,7 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
     A user's last moment is the test's; evaluate with one negative, as the paper does
     (`--negatives=1`). Two users in a hundred give the moment before it for validation.
     Electronics 5-core must come to 192,403 users, 63,001 items, 801 categories and
-    1,689,188 behaviours.
+    1,689,188 behaviors.
 
     Args:
         input_dir: Directory of the two files.

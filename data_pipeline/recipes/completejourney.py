@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from atrank_tf.errors import UserError
-from atrank_tf.schema import Columns, Feature, Group, Schema, Split, Vocabulary
+from data_pipeline.core.errors import UserError
+from data_pipeline.schema import Columns, Feature, Group, Schema, Split, Vocabulary
 
 _COLUMNS = Columns(user="household_id", object="object", time="time")
 _PRODUCT_FEATURES = {

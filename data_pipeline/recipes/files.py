@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from atrank_tf.errors import UserError
+from data_pipeline.core.errors import UserError
 
 
 def require_dir(input_dir: Path | None, recipe: str, holds: str) -> Path:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from atrank_tf.errors import UserError
-from atrank_tf.schema import Columns, Feature, Group, Schema
+from data_pipeline.core.errors import UserError
 from data_pipeline.recipes.files import require_dir
+from data_pipeline.schema import Columns, Feature, Group, Schema
 
 GENRES_100K = [
     "unknown",

@@ -6,11 +6,11 @@ import numpy as np
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from atrank_tf.schema import Schema
+from data_pipeline.schema import Schema
 
-NOW = 1_600_000_000
-Event = tuple[int, int, int]  # object row, action row, time
-Example = dict[str, Any]  # user, now, history: {group: [Event]}, candidates: {group: [row]}
+QUERY_TIME = 1_600_000_000
+Event = tuple[int, int, int]  # object index, action index, time
+Example = dict[str, Any]  # user, query_time, history: {group: [Event]}, candidates: {group: [row]}
 
 
 def make_batch(examples: list[Example], schema: Schema) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def make_batch(examples: list[Example], schema: Schema) -> dict[str, Any]:
     }
     return {
         "user": tf.constant([example.get("user", 0) for example in examples], tf.int64),
-        "now": tf.constant([example["now"] for example in examples], tf.int64),
+        "query_time": tf.constant([example["query_time"] for example in examples], tf.int64),
         "history": {
             name: {
                 key: ragged([[event[i] for event in events] for events in rows])
@@ -48,13 +48,13 @@ def examples_of(schema: Schema, max_events: int = 6) -> st.SearchStrategy[Exampl
         return st.tuples(
             st.integers(0, group.num_objects - 1),
             st.integers(0, group.num_actions - 1),
-            st.integers(0, NOW - 1),
+            st.integers(0, QUERY_TIME - 1),
         )
 
     return st.fixed_dictionaries(
         {
             "user": st.integers(0, schema.num_users - 1),
-            "now": st.just(NOW),
+            "query_time": st.just(QUERY_TIME),
             "history": st.fixed_dictionaries(
                 {g.name: st.lists(event(g), max_size=max_events) for g in schema.groups}
             ),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-Event = tuple[int, int, int]  # object row, action row, time
+Event = tuple[int, int, int]  # object index, action index, time
 Seen = tuple[np.ndarray, int]  # token, time
 
 
@@ -24,7 +24,7 @@ class Reference:
         parts = [table(encoder, group.name)[self.id_row(group, row)]]
         for feature in group.features:
             vectors = table(encoder, feature.vocabulary)
-            rows = encoder.feature_rows[feature.name].numpy()
+            rows = encoder.feature_indices[feature.name].numpy()
             if feature.multivalued:
                 splits = encoder.feature_splits[feature.name].numpy()
                 values = vectors[rows[splits[row] : splits[row + 1]]]
@@ -34,24 +34,24 @@ class Reference:
         return dense(np.concatenate(parts), encoder.network)
 
     def id_row(self, group: Any, row: int) -> int:
-        return int(self.model.tokens.behaviors[group.name].objects.embedding_rows.numpy()[row])
+        return int(self.model.tokens.behaviors[group.name].objects.embedding_indices.numpy()[row])
 
-    def behavior(self, group: Any, event: Event, now: int) -> np.ndarray:
+    def behavior(self, group: Any, event: Event, query_time: int) -> np.ndarray:
         """F_M_g(emb_g(o) + action_g[a]), in the paper's form also + time_g[bucket]."""
         layer = self.model.tokens.behaviors[group.name]
         u = self.object(group, event[0]) + array(layer.actions.table)[event[1]]
-        if self.model.causal:
+        if self.model.is_causal:
             return dense(u, layer.project)
-        time = array(layer.times.table)[self.bucket(now - event[2])]
+        time = array(layer.times.table)[self.bucket(query_time - event[2])]
         if self.model.time == "added":
             return dense(u + time, layer.project)
         kernel = np.concatenate([array(layer.project.kernel), array(layer.times.table)])
-        one_hot = np.eye(len(array(layer.times.table)))[self.bucket(now - event[2])]
+        one_hot = np.eye(len(array(layer.times.table)))[self.bucket(query_time - event[2])]
         return np.concatenate([u, one_hot]) @ kernel + array(layer.project.bias)
 
     def bucket(self, gap: int) -> int:
         """[0, 1) day, [1, 2), [2, 4) ...; of the causal form [0, 4) s, [4, 16) ..."""
-        if self.model.causal:
+        if self.model.is_causal:
             return min(math.floor(math.log2(gap) / 2), 15)
         days = gap / self.schema.units_per_day
         return 0 if days < 1 else min(1 + math.floor(math.log2(days)), 12)
@@ -62,11 +62,13 @@ class Reference:
         bucket = 1 + self.bucket(moment - max(earlier)) if earlier else 0
         return array(self.model.recency.gaps.table)[bucket]
 
-    def attention(self, query: np.ndarray, now: int, memory: list[Seen], layer: Any) -> np.ndarray:
+    def attention(
+        self, query: np.ndarray, query_time: int, memory: list[Seen], layer: Any
+    ) -> np.ndarray:
         """concat_k softmax(q_k k_k^T / sqrt(d) + bias_k) v_k; zeros where nothing is seen."""
-        is_causal = layer.gap_bias is not None
+        is_causal = layer.relative_time_bias is not None
         if is_causal:
-            memory = [(token, time) for token, time in memory if time < now]
+            memory = [(token, time) for token, time in memory if time < query_time]
         result = np.zeros_like(query)
         if not memory:
             return result
@@ -83,10 +85,10 @@ class Reference:
             else:
                 scores = k[:, mine] @ q[mine] / math.sqrt(width)
             if is_causal:
-                by_time = array(layer.gap_bias.time)[space]
-                by_order = array(layer.gap_bias.order)[space]
+                by_time = array(layer.relative_time_bias.time)[space]
+                by_order = array(layer.relative_time_bias.order)[space]
                 scores = scores + [
-                    by_time[self.bucket(now - time)]
+                    by_time[self.bucket(query_time - time)]
                     + by_order[order_bucket(sum(other >= time for _, other in memory))]
                     for _, time in memory
                 ]
@@ -94,29 +96,33 @@ class Reference:
             result[mine] = weights / weights.sum() @ v[:, mine]
         return result
 
-    def block(self, query: np.ndarray, now: int, memory: list[Seen], layer: Any) -> np.ndarray:
-        """Attention and feed-forward network, each with residual and normalisation."""
-        x = normalised(query + self.attention(query, now, memory, layer.attention), layer)
+    def block(
+        self, query: np.ndarray, query_time: int, memory: list[Seen], layer: Any
+    ) -> np.ndarray:
+        """Attention and feed-forward network, each with residual and normalization."""
+        x = normalized(query + self.attention(query, query_time, memory, layer.attention), layer)
         y = x + dense(np.maximum(dense(x, layer.inner), 0), layer.outer)
-        return normalised(y, layer, "feed_forward_norm")
+        return normalized(y, layer, "feed_forward_norm")
 
-    def logit(self, history: dict[str, list[Event]], now: int, target: str, row: int) -> float:
+    def logit(
+        self, history: dict[str, list[Event]], query_time: int, target: str, row: int
+    ) -> float:
         """h . e / sqrt(width) + bias."""
         memory = [
-            (self.behavior(group, event, now), event[2])
+            (self.behavior(group, event, query_time), event[2])
             for group in self.schema.groups
             for event in history.get(group.name, [])
         ]
         times = [time for _, time in memory]
-        if self.model.causal:
+        if self.model.is_causal:
             memory = [(token + self.recency(time, times), time) for token, time in memory]
         for layer in self.model.self_attention:
             memory = [(self.block(token, time, memory, layer), time) for token, time in memory]
         group = self.schema.group(target)
         h = dense(self.object(group, row), self.model.tokens.behaviors[target].project)
-        if self.model.causal:
-            h = h + self.recency(now, times)
-        e = self.block(h, now, memory, self.model.vanilla_attention)
+        if self.model.is_causal:
+            h = h + self.recency(query_time, times)
+        e = self.block(h, query_time, memory, self.model.vanilla_attention)
         bias = array(self.model.tokens.biases[target].table)[self.id_row(group, row), 0]
         if self.model.downstream == "dot":
             return float(h @ e / math.sqrt(self.model.width) + bias)
@@ -126,7 +132,7 @@ class Reference:
 
 
 def order_bucket(gap: int) -> int:
-    """The last behaviour, the second, the third, 4 and 5, 6 and 7, [8, 16), [16, 32), others."""
+    """The last behavior, the second, the third, 4 and 5, 6 and 7, [8, 16), [16, 32), others."""
     return [gap < bound for bound in (2, 3, 4, 6, 8, 16, 32, 10**9)].index(True)
 
 
@@ -142,7 +148,7 @@ def dense(x: np.ndarray, layer: Any) -> np.ndarray:
     return x @ array(layer.kernel) + array(layer.bias)
 
 
-def normalised(x: np.ndarray, block: Any, name: str = "attention_norm") -> np.ndarray:
+def normalized(x: np.ndarray, block: Any, name: str = "attention_norm") -> np.ndarray:
     layer = getattr(block, name)
     centered = x - x.mean()
     deviation = np.sqrt((centered**2).mean() + 1e-3)

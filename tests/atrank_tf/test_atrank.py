@@ -11,19 +11,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atrank_tf import ATRank, PointwiseLoss, RowSparse
+from data_pipeline.batches.options import BatchOptions
 from data_pipeline.dataset import TimelineData
-from tests.atrank_tf.batches import NOW, examples_of, make_batch
+from tests.atrank_tf.batches import QUERY_TIME, examples_of, make_batch
 from tests.atrank_tf.reference import Reference
 
 SMALL = {"width": 16, "num_spaces": 4, "embedding_width": 8, "feature_width": 4}
-EVENTS = [(3, 1, NOW - 10), (5, 2, NOW - 90_000), (0, 0, NOW - 10**8), (3, 1, NOW - 86_400)]
+EVENTS = [
+    (3, 1, QUERY_TIME - 10),
+    (5, 2, QUERY_TIME - 90_000),
+    (0, 0, QUERY_TIME - 10**8),
+    (3, 1, QUERY_TIME - 86_400),
+]
 
 
 FORMS: dict[str, dict[str, Any]] = {
     "causal": {},
-    "paper": {"causal": False},
+    "paper": {"form": "paper"},
     "causal-bilinear-mlp": {"scores": "bilinear", "downstream": "mlp"},
-    "paper-bilinear-concatenated": {"causal": False, "scores": "bilinear", "time": "concatenated"},
+    "paper-bilinear-concatenated": {"form": "paper", "scores": "bilinear", "time": "concatenated"},
 }
 
 
@@ -48,9 +54,10 @@ def form(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
 def logits(model: ATRank, examples: list[dict[str, Any]]) -> list[dict[str, list[float]]]:
     """The logits of each example by target."""
     batch = make_batch(examples, model.schema)
-    memory = model.encode(batch["history"], batch["now"])
+    memory = model.encode(batch["history"], batch["query_time"])
     scored = {
-        t: s.to_list() for t, s in model.score(memory, batch["candidates"], batch["now"]).items()
+        t: s.to_list()
+        for t, s in model.score(memory, batch["candidates"], batch["query_time"]).items()
     }
     return [{t: rows[i] for t, rows in scored.items()} for i in range(len(examples))]
 
@@ -64,31 +71,33 @@ def test_scores_are_those_of_the_equations(form: ATRank, draw: st.DataObject) ->
     reference = Reference(form)
     for example, found in zip(examples, logits(form, examples), strict=True):
         for target, rows in example["candidates"].items():
-            expected = [reference.logit(example["history"], NOW, target, row) for row in rows]
+            expected = [
+                reference.logit(example["history"], QUERY_TIME, target, row) for row in rows
+            ]
             np.testing.assert_allclose(found[target], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_attention_is_there_to_be_looked_at(form: ATRank) -> None:
     examples = [
         {
-            "now": NOW,
-            "history": {"item": EVENTS, "query": [(1, 0, NOW - 7)]},
+            "query_time": QUERY_TIME,
+            "history": {"item": EVENTS, "query": [(1, 0, QUERY_TIME - 7)]},
             "candidates": {"item": [4, 5]},
         },
-        {"now": NOW, "history": {}, "candidates": {"query": [1]}},
+        {"query_time": QUERY_TIME, "history": {}, "candidates": {"query": [1]}},
     ]
     batch = make_batch(examples, form.schema)
-    weights = form.attention(batch["history"], batch["candidates"], batch["now"])
+    weights = form.attention(batch["history"], batch["candidates"], batch["query_time"])
     assert set(weights) == {"self_attention_0", "self_attention_1", "item", "query"}
     shapes = {name: tuple(w.shape) for name, w in weights.items()}
     assert shapes["self_attention_0"] == (4, 2, 5, 5)
     assert shapes["item"] == (4, 2, 2, 5)
     np.testing.assert_allclose(np.sum(weights["item"], -1), [[[1, 1], [0, 0]]] * 4, atol=1e-5)
     first = weights["self_attention_0"][:, 0].numpy()
-    times = np.array([*(time for _, _, time in EVENTS), NOW - 7])
-    visible = times[:, None] > times if form.causal else np.ones((5, 5), bool)
-    memory = form.encode(batch["history"], batch["now"])
-    of_memory = form.candidate_attention(memory, batch["candidates"], batch["now"])
+    times = np.array([*(time for _, _, time in EVENTS), QUERY_TIME - 7])
+    visible = times[:, None] > times if form.is_causal else np.ones((5, 5), bool)
+    memory = form.encode(batch["history"], batch["query_time"])
+    of_memory = form.candidate_attention(memory, batch["candidates"], batch["query_time"])
     assert set(of_memory) == {"item", "query"}
     for target, found in of_memory.items():
         np.testing.assert_allclose(found, weights[target], atol=1e-6)
@@ -100,8 +109,12 @@ def test_calling_the_model_gives_the_flat_logits_of_one_target_after_the_other(
     model: ATRank,
 ) -> None:
     examples = [
-        {"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4, 5], "query": [1]}},
-        {"now": NOW, "history": {}, "candidates": {"item": [6], "query": [2, 3]}},
+        {
+            "query_time": QUERY_TIME,
+            "history": {"item": EVENTS},
+            "candidates": {"item": [4, 5], "query": [1]},
+        },
+        {"query_time": QUERY_TIME, "history": {}, "candidates": {"item": [6], "query": [2, 3]}},
     ]
     first, second = logits(model, examples)
     flat = [*first["item"], *second["item"], *first["query"], *second["query"]]
@@ -110,16 +123,24 @@ def test_calling_the_model_gives_the_flat_logits_of_one_target_after_the_other(
 
 
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(model: ATRank) -> None:
-    example = {"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4, 9]}}
-    long = {"now": NOW, "history": {"item": EVENTS * 9}, "candidates": {"item": list(range(20))}}
+    example = {
+        "query_time": QUERY_TIME,
+        "history": {"item": EVENTS},
+        "candidates": {"item": [4, 9]},
+    }
+    long = {
+        "query_time": QUERY_TIME,
+        "history": {"item": EVENTS * 9},
+        "candidates": {"item": list(range(20))},
+    }
     (alone,) = logits(model, [example])
     among = logits(model, [long, example, {**long, "history": {}}])[1]
     np.testing.assert_allclose(among["item"], alone["item"], atol=1e-5)
 
 
 def test_a_score_does_not_depend_on_how_ties_were_stored(model: ATRank) -> None:
-    tied = [(row, action, NOW - 5) for row, action, _ in EVENTS]
-    example = {"now": NOW, "history": {"item": tied}, "candidates": {"item": [4]}}
+    tied = [(row, action, QUERY_TIME - 5) for row, action, _ in EVENTS]
+    example = {"query_time": QUERY_TIME, "history": {"item": tied}, "candidates": {"item": [4]}}
     (first,) = logits(model, [example])
     (second,) = logits(model, [{**example, "history": {"item": tied[::-1]}}])
     np.testing.assert_allclose(second["item"], first["item"], atol=1e-5)
@@ -127,25 +148,29 @@ def test_a_score_does_not_depend_on_how_ties_were_stored(model: ATRank) -> None:
 
 def test_a_score_depends_on_every_part_of_a_behavior(model: ATRank) -> None:
     def score(*event: int) -> float:
-        history = {"item": [(7, 1, NOW - 50), event]}
-        (found,) = logits(model, [{"now": NOW, "history": history, "candidates": {"item": [4]}}])
+        history = {"item": [(7, 1, QUERY_TIME - 50), event]}
+        (found,) = logits(
+            model, [{"query_time": QUERY_TIME, "history": history, "candidates": {"item": [4]}}]
+        )
         return found["item"][0]
 
-    base = score(3, 1, NOW - 10)
-    for event in [(4, 1, NOW - 10), (3, 2, NOW - 10), (3, 1, NOW - 90_000)]:
+    base = score(3, 1, QUERY_TIME - 10)
+    for event in [(4, 1, QUERY_TIME - 10), (3, 2, QUERY_TIME - 10), (3, 1, QUERY_TIME - 90_000)]:
         assert abs(score(*event) - base) > 1e-4
 
 
 def test_no_group_and_no_target_at_all(model: ATRank) -> None:
-    example = {"now": NOW, "history": {}, "candidates": {"item": [4, 5]}}
+    example = {"query_time": QUERY_TIME, "history": {}, "candidates": {"item": [4, 5]}}
     batch = make_batch([example, example], model.schema)
     expected = model(batch).numpy()
     np.testing.assert_array_equal(model({**batch, "history": {}}), expected)
     assert model({**batch, "candidates": {}}).shape == [0]
-    if model.causal:
+    if model.is_causal:
         batch = make_batch([{**example, "history": {"item": EVENTS}}] * 2, model.schema)
-        memory = model.encode(batch["history"], batch["now"])
-        scores = model.score(model.extend(memory, {}), batch["candidates"], batch["now"])["item"]
+        memory = model.encode(batch["history"], batch["query_time"])
+        scores = model.score(model.extend(memory, {}), batch["candidates"], batch["query_time"])[
+            "item"
+        ]
         np.testing.assert_array_equal(scores.flat_values, model(batch))
 
 
@@ -162,16 +187,16 @@ def split_at(history: dict[str, list[Any]], time: int) -> tuple[dict[str, list[A
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_one_memory_serves_every_moment(model: ATRank, draw: st.DataObject) -> None:
-    if not model.causal:
+    if not model.is_causal:
         pytest.skip("its memory is of one moment")
     example = draw.draw(examples_of(model.schema))
     times = [e[2] for events in example["history"].values() for e in events]
-    now = draw.draw(st.sampled_from([0, *times, NOW]))
+    query_time = draw.draw(st.sampled_from([0, *times, QUERY_TIME]))
     whole = make_batch([example], model.schema)
     before = make_batch(
-        [{**example, "history": split_at(example["history"], now)[0]}], model.schema
+        [{**example, "history": split_at(example["history"], query_time)[0]}], model.schema
     )
-    moment = tf.constant([now], tf.int64)
+    moment = tf.constant([query_time], tf.int64)
     found = model.score(model.encode(whole["history"], moment), whole["candidates"], moment)
     expected = model.score(model.encode(before["history"], moment), whole["candidates"], moment)
     for target, logits_ in expected.items():
@@ -185,24 +210,26 @@ def test_one_memory_serves_every_moment(model: ATRank, draw: st.DataObject) -> N
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_extending_a_memory_equals_recomputing_it(model: ATRank, draw: st.DataObject) -> None:
-    if not model.causal:
+    if not model.is_causal:
         pytest.skip("its memory is of one moment")
     examples = draw.draw(st.lists(examples_of(model.schema), min_size=1, max_size=3))
-    time = draw.draw(st.integers(0, NOW))
+    time = draw.draw(st.integers(0, QUERY_TIME))
     halves = [
         make_batch(
             [{**e, "history": split_at(e["history"], time)[i]} for e in examples], model.schema
         )
         for i in range(2)
     ]
-    memory = model.encode(halves[0]["history"], halves[0]["now"])
+    memory = model.encode(halves[0]["history"], halves[0]["query_time"])
     kept = {name: rows.to_list() for name, rows in memory.items()}
     extended = model.extend(memory, halves[1]["history"])
     whole = make_batch(examples, model.schema)
     expected = model.score(
-        model.encode(whole["history"], whole["now"]), whole["candidates"], whole["now"]
+        model.encode(whole["history"], whole["query_time"]),
+        whole["candidates"],
+        whole["query_time"],
     )
-    found = model.score(extended, whole["candidates"], whole["now"])
+    found = model.score(extended, whole["candidates"], whole["query_time"])
     for target, logits_ in expected.items():
         np.testing.assert_allclose(
             found[target].flat_values, logits_.flat_values, rtol=1e-5, atol=1e-5
@@ -215,37 +242,40 @@ def test_extending_a_memory_equals_recomputing_it(model: ATRank, draw: st.DataOb
 
 def test_a_moment_for_each_candidate(model: ATRank) -> None:
     example = {
-        "now": NOW,
-        "history": {"item": EVENTS, "query": [(1, 1, NOW - 400)]},
+        "query_time": QUERY_TIME,
+        "history": {"item": EVENTS, "query": [(1, 1, QUERY_TIME - 400)]},
         "candidates": {"item": [4, 5, 6], "query": [1]},
     }
     other = {**example, "history": {"item": EVENTS[:2]}, "candidates": {"item": [7], "query": []}}
     batch = make_batch([example, other], model.schema)
-    moments = {"item": [NOW, NOW - 90_000, NOW - 20, NOW - 5], "query": [NOW - 500]}
+    moments = {
+        "item": [QUERY_TIME, QUERY_TIME - 90_000, QUERY_TIME - 20, QUERY_TIME - 5],
+        "query": [QUERY_TIME - 500],
+    }
     each = {
         target: candidates.with_flat_values(tf.constant(moments[target], tf.int64))
         for target, candidates in batch["candidates"].items()
     }
-    if not model.causal:
-        with pytest.raises(ValueError, match="needs one moment a row"):
-            model({**batch, "now": each})
+    if not model.is_causal:
+        with pytest.raises(ValueError, match="needs one query time a row"):
+            model({**batch, "query_time": each})
         with pytest.raises(ValueError, match="has a memory of one moment"):
             model.extend({}, batch["history"])
         return
-    found = model({**batch, "now": each}).numpy()
+    found = model({**batch, "query_time": each}).numpy()
     reference = Reference(model)
     expected = [
-        reference.logit(example["history"], now, "item", row)
-        for now, row in zip(moments["item"], [4, 5, 6], strict=False)
+        reference.logit(example["history"], query_time, "item", row)
+        for query_time, row in zip(moments["item"], [4, 5, 6], strict=False)
     ]
-    expected.append(reference.logit(other["history"], NOW - 5, "item", 7))
-    expected.append(reference.logit(example["history"], NOW - 500, "query", 1))
+    expected.append(reference.logit(other["history"], QUERY_TIME - 5, "item", 7))
+    expected.append(reference.logit(example["history"], QUERY_TIME - 500, "query", 1))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert len(set(np.round(found, 4))) == len(found)
 
 
 def test_an_absent_group_is_an_empty_one(model: ATRank) -> None:
-    example = {"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4]}}
+    example = {"query_time": QUERY_TIME, "history": {"item": EVENTS}, "candidates": {"item": [4]}}
     batch = make_batch([example], model.schema)
     whole = model(batch).numpy()
     del batch["history"]["query"]
@@ -256,8 +286,10 @@ def test_an_absent_group_is_an_empty_one(model: ATRank) -> None:
 def test_nothing_known_still_gives_finite_scores_and_gradients(
     data: TimelineData, causal: bool
 ) -> None:
-    model = ATRank(data.schema, data.catalog, l2=0.1, causal=causal, **SMALL)
-    batch = make_batch([{"now": NOW, "history": {}, "candidates": {"item": [0, 4]}}], model.schema)
+    model = ATRank(data.schema, data.catalog, l2=0.1, form="causal" if causal else "paper", **SMALL)
+    batch = make_batch(
+        [{"query_time": QUERY_TIME, "history": {}, "candidates": {"item": [0, 4]}}], model.schema
+    )
     with tf.GradientTape() as tape:
         scores = model(batch, training=True)
         loss = tf.reduce_sum(scores) + tf.add_n(model.losses)
@@ -270,11 +302,19 @@ def test_nothing_known_still_gives_finite_scores_and_gradients(
 
 
 def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
-    query = [(1, 1, NOW - 400), (2, 1, NOW - 90_000)]
+    query = [(1, 1, QUERY_TIME - 400), (2, 1, QUERY_TIME - 90_000)]
     examples = [
-        {"now": NOW, "history": {"item": EVENTS, "query": query}, "candidates": {"item": [4, 9]}},
-        {"now": NOW, "history": {"query": query[:1]}, "candidates": {"item": [3], "query": [1]}},
-        {"now": NOW, "history": {}, "candidates": {"item": [5]}},
+        {
+            "query_time": QUERY_TIME,
+            "history": {"item": EVENTS, "query": query},
+            "candidates": {"item": [4, 9]},
+        },
+        {
+            "query_time": QUERY_TIME,
+            "history": {"query": query[:1]},
+            "candidates": {"item": [3], "query": [1]},
+        },
+        {"query_time": QUERY_TIME, "history": {}, "candidates": {"item": [5]}},
     ]
     batch = make_batch(examples, model.schema)
     weights = [
@@ -283,9 +323,9 @@ def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
         model.self_attention[1].attention.query.kernel,
         model.vanilla_attention.attention.key_value.kernel,
     ]
-    if model.causal:
-        gap_bias = model.vanilla_attention.attention.gap_bias
-        weights += [gap_bias.time, gap_bias.order, model.recency.gaps.table]
+    if model.is_causal:
+        relative_time_bias = model.vanilla_attention.attention.relative_time_bias
+        weights += [relative_time_bias.time, relative_time_bias.order, model.recency.gaps.table]
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.sin(model(batch)))
     gradients = tape.gradient(loss, [weight.value for weight in weights])
@@ -305,7 +345,13 @@ def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
 def test_l2_is_on_the_vectors_in_use_alone(data: TimelineData) -> None:
     model = ATRank(data.schema, data.catalog, l2=0.5, **SMALL)
     batch = make_batch(
-        [{"now": NOW, "history": {"query": [(2, 1, NOW - 9)]}, "candidates": {"query": [3]}}],
+        [
+            {
+                "query_time": QUERY_TIME,
+                "history": {"query": [(2, 1, QUERY_TIME - 9)]},
+                "candidates": {"query": [3]},
+            }
+        ],
         model.schema,
     )
     with tf.GradientTape() as tape:
@@ -315,7 +361,7 @@ def test_l2_is_on_the_vectors_in_use_alone(data: TimelineData) -> None:
     table = encoder.tables["query"].table
     gradient = tape.gradient(penalty, table.value)
     assert isinstance(gradient, tf.IndexedSlices)
-    used = {int(encoder.embedding_rows.numpy()[row]) for row in (2, 3)}
+    used = {int(encoder.embedding_indices.numpy()[row]) for row in (2, 3)}
     assert set(gradient.indices.numpy().tolist()) == used
     model(batch)
     assert model.losses == []
@@ -324,7 +370,7 @@ def test_l2_is_on_the_vectors_in_use_alone(data: TimelineData) -> None:
 def test_popularity_is_where_training_starts(data: TimelineData) -> None:
     model = ATRank(data.schema, data.catalog)
     group = data.schema.group("item")
-    rows = model.tokens.behaviors["item"].objects.embedding_rows.numpy()[group.num_oov :]
+    rows = model.tokens.behaviors["item"].objects.embedding_indices.numpy()[group.num_oov :]
     bias = model.tokens.biases["item"].table.numpy()[:, 0]
     own = rows >= group.num_oov
     counts = data.catalog["item"]["train_counts"][group.num_oov :][own]
@@ -335,12 +381,12 @@ def test_fit_evaluate_predict_save_and_load(data: TimelineData, tmp_path: Path) 
     # The paper's form; the README's example, which is tested, does so with the causal one.
     data = TimelineData(data.directory, ["query"])  # One group is traced soonest.
     keras.utils.set_random_seed(1)
-    model = ATRank(data.schema, data.catalog, causal=False, **SMALL)
+    model = ATRank(data.schema, data.catalog, form="paper", **SMALL)
     model.compile(RowSparse(0.01, clip_norm=5.0), PointwiseLoss())
     batches = data.batches("train", seed=1)
     history = model.fit(batches, epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
-    test = data.batches("test", num_negatives=5)
+    test = data.batches("test", BatchOptions(num_negatives=5))
     loss = model.evaluate(test, verbose=0)
     predicted = model.predict(test, verbose=0)
     assert predicted.shape == (sum(len(labels) for _, labels in test),)
@@ -384,13 +430,15 @@ def test_a_loaded_model_shares_it_still(data: TimelineData, tmp_path: Path) -> N
 @pytest.mark.parametrize("causal", [True, False])
 def test_mixed_precision_stays_near(data: TimelineData, causal: bool, policy: str) -> None:
     candidates = {"item": list(range(4, 24))}
-    examples = [{"now": NOW, "history": {"item": EVENTS}, "candidates": candidates}]
-    model = ATRank(data.schema, data.catalog, causal=causal, **SMALL)
+    examples = [{"query_time": QUERY_TIME, "history": {"item": EVENTS}, "candidates": candidates}]
+    model = ATRank(data.schema, data.catalog, form="causal" if causal else "paper", **SMALL)
     for weight in model.trainable_weights:
         weight.assign(np.random.default_rng(1).normal(0, 0.3, weight.shape))
     for bias in model.tokens.biases.values():
         bias.table.assign(np.zeros(bias.table.shape))
-    half = ATRank(data.schema, data.catalog, causal=causal, dtype=policy, **SMALL)
+    half = ATRank(
+        data.schema, data.catalog, form="causal" if causal else "paper", dtype=policy, **SMALL
+    )
     for one, other in zip(half.weights, model.weights, strict=True):
         one.assign(other.numpy())
     assert half.vanilla_attention.attention.query.compute_dtype == policy.removeprefix("mixed_")
@@ -404,7 +452,8 @@ def test_mixed_precision_stays_near(data: TimelineData, causal: bool, policy: st
 def test_dropout_is_for_training(data: TimelineData) -> None:
     model = ATRank(data.schema, data.catalog, dropout=0.5, **SMALL)
     batch = make_batch(
-        [{"now": NOW, "history": {"item": EVENTS}, "candidates": {"item": [4]}}], model.schema
+        [{"query_time": QUERY_TIME, "history": {"item": EVENTS}, "candidates": {"item": [4]}}],
+        model.schema,
     )
     assert model(batch).numpy() == model(batch).numpy()
     assert model(batch, training=True).numpy() != model(batch, training=True).numpy()

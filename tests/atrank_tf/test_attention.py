@@ -1,5 +1,6 @@
 """Attention made visible: averages against plain loops, and figures that are written."""
 
+import json
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable
@@ -10,40 +11,43 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from atrank_tf import ATRank, UserError, attention_maps
-from atrank_tf.attention_maps import (
+from atrank_tf import ATRank, UserError
+from atrank_tf.attention import maps as attention_maps
+from atrank_tf.attention.maps import (
     averages,
     case,
     duration,
     find_moment,
+    from_run,
     object_names,
-    of_run,
-    user_row,
+    user_index,
 )
-from atrank_tf.attention_plots import (
+from atrank_tf.attention.plots import (
     draw_averages,
     draw_self_attention,
     draw_vanilla_attention,
     write,
 )
 from atrank_tf.run_directory import RunDirectory
-from atrank_tf.settings import Settings
-from atrank_tf.training import train
+from atrank_tf.train.loop import train
+from atrank_tf.train.settings import Settings
+from data_pipeline.batches.options import BatchOptions
 from data_pipeline.dataset import TimelineData
+from data_pipeline.version import __version__
 from tests.conftest import make_logs, tensorboard_tags
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = {"width": 8, "num_spaces": 2, "embedding_width": 8, "feature_width": 4}
 
 
-@pytest.fixture(scope="module", params=[True, False])
+@pytest.fixture(scope="module", params=["causal", "paper"])
 def model(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
-    return ATRank(data.schema, data.catalog, causal=request.param, **SMALL)
+    return ATRank(data.schema, data.catalog, form=request.param, **SMALL)
 
 
 def gap_bucket(model: ATRank, gap: int) -> str:
     """The name of the model's bucket of a gap in seconds."""
-    bounds = [4**k for k in range(1, 16)] if model.causal else [86_400 << k for k in range(12)]
+    bounds = [4**k for k in range(1, 16)] if model.is_causal else [86_400 << k for k in range(12)]
     if gap < 0:
         return "later"
     below = [bound for bound in bounds if bound <= gap]
@@ -52,22 +56,26 @@ def gap_bucket(model: ATRank, gap: int) -> str:
 
 
 def test_averages_are_what_loops_give(model: ATRank, data: TimelineData) -> None:
-    batches = list(data.batches("test", num_negatives=2, token_budget=300).take(2))
+    batches = list(data.batches("test", BatchOptions(num_negatives=2, max_tokens=300)).take(2))
     expected: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
 
-    def count(name: str, weights: np.ndarray, now: int, seen: list[tuple[int, str, str]]) -> None:
-        """Adds what one that attends gives to each behaviour: weights [spaces, behaviours]."""
-        visible = [j for j, (time, _, _) in enumerate(seen) if time < now or not model.causal]
+    def count(
+        name: str, weights: np.ndarray, query_time: int, seen: list[tuple[int, str, str]]
+    ) -> None:
+        """Adds what one that attends gives to each behavior: weights [spaces, behaviors]."""
+        visible = [
+            j for j, (time, _, _) in enumerate(seen) if time < query_time or not model.is_causal
+        ]
         for j in visible:
             time, group, action = seen[j]
-            values = {"gap": gap_bucket(model, now - time), "group": group, "action": action}
+            values = {"gap": gap_bucket(model, query_time - time), "group": group, "action": action}
             for space in (1, 2):
                 lift = float(weights[space - 1, j]) * len(visible)
                 for by, value in values.items():
                     expected[name, by, space, value].append(lift)
 
     for inputs, labels in batches:
-        weights = model.attention(inputs["history"], inputs["candidates"], inputs["now"])
+        weights = model.attention(inputs["history"], inputs["candidates"], inputs["query_time"])
         positive, first = labels.numpy() > 0, 0
         for i, row in enumerate(inputs["candidates"]["item"].to_list()):
             seen = [
@@ -76,7 +84,9 @@ def test_averages_are_what_loops_give(model: ATRank, data: TimelineData) -> None
                 for time, a in zip(history["time"][i].numpy(), history["action"][i], strict=True)
             ]
             for place in np.flatnonzero(positive[first : first + len(row)]):
-                count("item", weights["item"][:, i, place].numpy(), int(inputs["now"][i]), seen)
+                count(
+                    "item", weights["item"][:, i, place].numpy(), int(inputs["query_time"][i]), seen
+                )
             first += len(row)
             for place, (time, _, _) in enumerate(seen):
                 mine = weights["self_attention_0"][:, i, place].numpy()
@@ -109,7 +119,7 @@ def test_averages_are_over_moments_with_histories_of_all_lengths(
         monkeypatch.setattr(
             TimelineData,
             name,
-            lambda self, split, **cut: method(self, split, **{**cut, "token_budget": 4}),
+            lambda self, split, options: method(self, split, options.replace(max_tokens=4)),
         )
 
     def counted(_: ATRank, batches: tf.data.Dataset) -> list[int]:
@@ -118,8 +128,8 @@ def test_averages_are_over_moments_with_histories_of_all_lengths(
     monkeypatch.setattr(attention_maps, "averages", counted)
     for name in ("batches", "count_batches"):
         small(name)
-    _, every = of_run(RunDirectory(run), str(data_dir))
-    _, some = of_run(RunDirectory(run), str(data_dir), num_batches=2)
+    _, every = from_run(RunDirectory(run), str(data_dir))
+    _, some = from_run(RunDirectory(run), str(data_dir), num_batches=2)
     assert len(every) >= 4
     step = len(every) // 2
     assert some == every[step // 2 :: step]
@@ -127,7 +137,7 @@ def test_averages_are_over_moments_with_histories_of_all_lengths(
 
 def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData, tmp_path: Path) -> None:
     names = object_names(data.directory / "objects", data.schema)
-    moment = find_moment(data.batches("test", num_negatives=2))
+    moment = find_moment(data.batches("test", BatchOptions(num_negatives=2)))
     assert moment is not None
     inputs, labels = moment
     shown = case(model, inputs, labels, names)
@@ -137,11 +147,11 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData, tmp_path:
     assert set(shown.behaviors["object"]) <= {*map(str, range(100, 140)), *map(str, range(1, 9))}
     count = len(shown.behaviors)
     assert shown.self_attention.shape == (2, count, count)
-    # Each behaviour has the weights of its own object and time.
+    # Each behavior has the weights of its own object and time.
     history = inputs["history"]
-    weights = model.attention(history, inputs["candidates"], inputs["now"])
+    weights = model.attention(history, inputs["candidates"], inputs["query_time"])
     raw = [
-        (names[group][row], (int(inputs["now"][0]) - time) / 86_400)
+        (names[group][row], (int(inputs["query_time"][0]) - time) / 86_400)
         for group, columns in history.items()
         for row, time in zip(columns["object"][0].numpy(), columns["time"][0].numpy(), strict=True)
     ]
@@ -162,7 +172,7 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData, tmp_path:
     make_logs(tmp_path)
     events = pd.read_parquet(tmp_path / "events.parquet")
     user = pd.read_parquet(data.directory / "users.parquet")["user"][int(inputs["user"][0]) - 1]
-    at = events[(events["user"] == user) & (events["time"] == int(inputs["now"][0]))]
+    at = events[(events["user"] == user) & (events["time"] == int(inputs["query_time"][0]))]
     touched = set(zip(at["group"], at["object"].astype(str), strict=True))
     lines = list(shown.candidates.itertuples())
     assert [line.chosen for line in lines] == [(x.target, x.object) in touched for x in lines]
@@ -173,13 +183,13 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData, tmp_path:
         texts = {text.get_text() for text in draw(shown).legends[0].get_texts()}
         assert texts <= {"item: buy", "item: view", "item: unknown", "query", "query: unknown"}
     figure = draw_averages(averages(model, data.batches("test").take(1)), "item")
-    assert figure.axes[0].get_xlabel() == "gap between reader and behaviour"
+    assert figure.axes[0].get_xlabel() == "gap between reader and behavior"
 
 
 def test_averages_of_nothing(model: ATRank, data: TimelineData) -> None:
     with pytest.raises(UserError, match="moments with a history: these batches have none"):
         averages(model, [])
-    empty = data.batches("test", num_negatives=1, max_history=1).take(1)
+    empty = data.batches("test", BatchOptions(num_negatives=1, max_history=1)).take(1)
     for inputs, labels in empty:
         history = {
             group: {name: column[:, :0] for name, column in columns.items()}
@@ -190,7 +200,7 @@ def test_averages_of_nothing(model: ATRank, data: TimelineData) -> None:
 
 
 def test_a_dollar_is_a_dollar(model: ATRank, data: TimelineData, tmp_path: Path) -> None:
-    moment = find_moment(data.batches("test", num_negatives=2))
+    moment = find_moment(data.batches("test", BatchOptions(num_negatives=2)))
     assert moment is not None
     shown = case(model, *moment, object_names(data.directory / "objects", data.schema))
     shown.behaviors["object"] = r"$x_$ \foo$"
@@ -201,13 +211,13 @@ def test_a_dollar_is_a_dollar(model: ATRank, data: TimelineData, tmp_path: Path)
 
 
 def test_a_user_is_found_by_his_id(data: TimelineData) -> None:
-    row = user_row(data.directory, "7")
+    row = user_index(data.directory, "7")
     moment = find_moment(data.batches("test"), row)
     assert moment is not None
     assert moment[0]["user"].numpy().tolist() == [row]
     assert find_moment(data.batches("test"), 10**6) is None
     with pytest.raises(UserError, match="user 'x': is in none of the logs"):
-        user_row(data.directory, "x")
+        user_index(data.directory, "x")
 
 
 @pytest.mark.parametrize(
@@ -227,6 +237,7 @@ def test_command_line(run: Path, data_dir: Path, command: Command) -> None:
 
 
 def test_other_models_have_no_such_attention(data_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "settings.json").write_text('{"model": "popularity", "groups": [], "loss": "bpr"}')
+    settings = {"version": __version__, "model": "popularity"}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
     with pytest.raises(UserError, match="holds a popularity; attention is atrank's"):
-        of_run(RunDirectory(tmp_path), str(data_dir))
+        from_run(RunDirectory(tmp_path), str(data_dir))

@@ -8,12 +8,23 @@ import numpy as np
 import pytest
 
 from atrank_tf import BPR, BPRLoss, Popularity, RowSparse
+from data_pipeline.batches.options import BatchOptions
 from data_pipeline.dataset import TimelineData
-from tests.atrank_tf.batches import NOW, make_batch
+from tests.atrank_tf.batches import QUERY_TIME, make_batch
 
 EXAMPLES: list[dict[str, Any]] = [
-    {"user": 2, "now": NOW, "history": {}, "candidates": {"item": [0, 3, 9], "query": [1]}},
-    {"user": 5, "now": NOW, "history": {"item": [(3, 1, 5)]}, "candidates": {"item": [3]}},
+    {
+        "user": 2,
+        "query_time": QUERY_TIME,
+        "history": {},
+        "candidates": {"item": [0, 3, 9], "query": [1]},
+    },
+    {
+        "user": 5,
+        "query_time": QUERY_TIME,
+        "history": {"item": [(3, 1, 5)]},
+        "candidates": {"item": [3]},
+    },
 ]
 
 
@@ -32,7 +43,7 @@ def test_bpr_scores_by_dot_products(data: TimelineData) -> None:
     users = model.users.table.numpy()
 
     def expected(user: int, target: str, row: int) -> float:
-        place = data.catalog[target]["embedding_rows"][row]
+        place = data.catalog[target]["embedding_indices"][row]
         factors = model.objects[target].table.numpy()[place]
         return users[user] @ factors + model.biases[target].table.numpy()[place, 0]
 
@@ -44,7 +55,7 @@ def test_bpr_scores_by_dot_products(data: TimelineData) -> None:
 def test_biases_of_bpr_start_at_popularity(data: TimelineData) -> None:
     biases = BPR(data.schema, data.catalog).biases["query"].table.numpy()[:, 0]
     queries = data.catalog["query"]
-    found = biases[queries["embedding_rows"]]
+    found = biases[queries["embedding_indices"]]
     counts = queries["train_counts"] + 1.0
     np.testing.assert_allclose(found - found[0], np.log(counts / counts[0]), rtol=1e-5)
 
@@ -62,7 +73,7 @@ def test_users_unknown_to_bpr_share_a_row(data: TimelineData) -> None:
     known = model(batch).numpy()
     del batch["user"]
     np.testing.assert_array_equal(model(batch).numpy(), known)
-    batch["now"] = batch["candidates"]  # A moment for each candidate.
+    batch["query_time"] = batch["candidates"]  # A moment for each candidate.
     np.testing.assert_array_equal(model(batch).numpy(), known)
 
 
@@ -74,7 +85,7 @@ def test_bpr_in_mixed_precision(data: TimelineData) -> None:
     for mine, weight in zip(exact.weights, mixed.weights, strict=True):
         mine.assign(weight)
     batch = make_batch(EXAMPLES, data.schema)
-    assert mixed.encode(batch["history"], batch["now"], batch["user"]).dtype == "bfloat16"
+    assert mixed.encode(batch["history"], batch["query_time"], batch["user"]).dtype == "bfloat16"
     assert mixed(batch).dtype == "float32"
     np.testing.assert_allclose(mixed(batch), exact(batch), atol=0.02)
 
@@ -87,7 +98,7 @@ def test_baselines_are_keras_models(data: TimelineData, tmp_path: Path, kind: ty
     if kind is BPR:
         losses = model.fit(data.batches("train", seed=1), epochs=3, verbose=0).history["loss"]
         assert losses[-1] < losses[0]
-    test = data.batches("test", num_negatives=5)
+    test = data.batches("test", BatchOptions(num_negatives=5))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     expected = model.predict(test, verbose=0)

@@ -5,8 +5,8 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from atrank_tf.calibration import calibration, expected_calibration_error
-from atrank_tf.ranking_metrics import Scored
+from atrank_tf.evaluate.calibration import calibration, expected_calibration_error
+from atrank_tf.evaluate.ranking_metrics import Scored
 
 
 def drawn(n: int = 200_000) -> tuple[np.ndarray, np.ndarray]:

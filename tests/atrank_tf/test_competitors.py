@@ -11,13 +11,19 @@ import pytest
 import tensorflow as tf
 
 from atrank_tf import BST, CNN, DIN, BiLSTM, LastObject, PointwiseLoss, Ranker, RowSparse, SASRec
+from data_pipeline.batches.options import BatchOptions
 from data_pipeline.dataset import TimelineData
-from tests.atrank_tf.batches import NOW, make_batch
+from tests.atrank_tf.batches import QUERY_TIME, make_batch
 from tests.atrank_tf.reference import Reference
 
 SMALL = {"width": 8, "embedding_width": 8, "feature_width": 4}
-EVENTS = [(3, 1, NOW - 10), (5, 2, NOW - 90_000), (0, 0, NOW - 10**8), (4, 1, NOW - 86_400)]
-QUERIES = [(1, 0, NOW - 500), (2, 0, NOW - 10**7)]
+EVENTS = [
+    (3, 1, QUERY_TIME - 10),
+    (5, 2, QUERY_TIME - 90_000),
+    (0, 0, QUERY_TIME - 10**8),
+    (4, 1, QUERY_TIME - 86_400),
+]
+QUERIES = [(1, 0, QUERY_TIME - 500), (2, 0, QUERY_TIME - 10**7)]
 KINDS: dict[str, Callable[..., Ranker]] = {
     "bilstm": functools.partial(BiLSTM, **SMALL),
     "bilstm_attention": functools.partial(BiLSTM, attention=True, **SMALL),
@@ -46,13 +52,17 @@ def model(request: pytest.FixtureRequest, data: TimelineData) -> Ranker:
 def logits(model: Ranker, examples: list[dict[str, Any]]) -> list[list[float]]:
     """The logits of each example's items."""
     batch = make_batch(examples, model.schema)
-    memory = model.encode(batch["history"], batch["now"])
-    return model.score(memory, batch["candidates"], batch["now"])["item"].to_list()
+    memory = model.encode(batch["history"], batch["query_time"])
+    return model.score(memory, batch["candidates"], batch["query_time"])["item"].to_list()
 
 
 def example(items: list[Any], queries: list[Any] = QUERIES) -> dict[str, Any]:
     history = {"item": items, "query": queries}
-    return {"now": NOW, "history": history, "candidates": {"item": [4, 9, 5], "query": [1]}}
+    return {
+        "query_time": QUERY_TIME,
+        "history": history,
+        "candidates": {"item": [4, 9, 5], "query": [1]},
+    }
 
 
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(model: Ranker) -> None:
@@ -74,8 +84,11 @@ def test_a_score_does_not_depend_on_how_the_history_was_stored(model: Ranker) ->
 @pytest.mark.parametrize("name", ORDERED)
 def test_order_matters(data: TimelineData, name: str) -> None:
     days = 86_400
-    one = [(3, 1, NOW - 9 * days), (5, 1, NOW - 10 * days)]  # Of one bucket of the gap.
-    other = [(5, 1, NOW - 9 * days), (3, 1, NOW - 10 * days)]
+    one = [
+        (3, 1, QUERY_TIME - 9 * days),
+        (5, 1, QUERY_TIME - 10 * days),
+    ]  # Of one bucket of the gap.
+    other = [(5, 1, QUERY_TIME - 9 * days), (3, 1, QUERY_TIME - 10 * days)]
     found = logits(made(name, data), [example(one, []), example(other, [])])
     assert np.abs(np.subtract(*found)).max() > 1e-4
 
@@ -91,7 +104,7 @@ def test_gradients_are_finite(model: Ranker) -> None:
 
 @pytest.fixture(scope="module")
 def batches(data: TimelineData) -> tf.data.Dataset:
-    cached = data.batches("train", seed=1, token_budget=2000).take(3).cache()
+    cached = data.batches("train", BatchOptions(max_tokens=2000), seed=1).take(3).cache()
     assert len(list(cached)) == 3
     return cached
 
@@ -140,7 +153,7 @@ def test_arguments_out_of_range(
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "sasrec"])
 def test_a_memory_of_one_moment_asks_for_one(data: TimelineData, name: str) -> None:
     batch = make_batch([example(EVENTS)], data.schema)
-    with pytest.raises(ValueError, match="needs one moment a row"):
+    with pytest.raises(ValueError, match="needs one query time a row"):
         KINDS[name](data.schema).encode(batch["history"], batch["candidates"])
 
 
@@ -148,22 +161,22 @@ def test_a_memory_of_sasrec_serves_every_moment(data: TimelineData) -> None:
     model = made("sasrec", data)
     moments = sorted(time + offset for _, _, time in EVENTS + QUERIES for offset in (0, 1))
     batch = make_batch([example(EVENTS)], data.schema)
-    memory = model.encode(batch["history"], batch["now"])
+    memory = model.encode(batch["history"], batch["query_time"])
     objects = tf.RaggedTensor.from_row_lengths(
         tf.fill([len(moments)], tf.constant(4, tf.int64)), [len(moments)]
     )
-    now = {"item": objects.with_flat_values(tf.constant(moments, tf.int64))}
-    found = model.score(memory, {"item": objects}, now)["item"].to_list()[0]
+    query_time = {"item": objects.with_flat_values(tf.constant(moments, tf.int64))}
+    found = model.score(memory, {"item": objects}, query_time)["item"].to_list()[0]
     for moment, score in zip(moments, found, strict=True):
         items, queries = ([e for e in events if e[2] < moment] for events in (EVENTS, QUERIES))
-        (expected,) = logits(model, [{**example(items, queries), "now": moment}])
+        (expected,) = logits(model, [{**example(items, queries), "query_time": moment}])
         assert score == pytest.approx(expected[0], abs=1e-5)
 
 
 def vectors(model: Any, items: list[Any], row: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Tokens of items, the candidate's vector and its bias."""
     batch = make_batch([{**example(items, []), "candidates": {"item": [row]}}], model.schema)
-    tokens = model.tokens(batch["history"], batch["now"], tf.constant(1, tf.int64))
+    tokens = model.tokens(batch["history"], batch["query_time"], tf.constant(1, tf.int64))
     objects = batch["candidates"]["item"]
     q = model.tokens.candidates("item", objects).flat_values[0]
     return tokens.flat_values.numpy(), q.numpy(), float(model.tokens.bias("item", objects)[0])
@@ -248,7 +261,7 @@ def test_bilstm_scores_by_its_equations(data: TimelineData, name: str) -> None:
         e = np.concatenate([forward[-1], backward[-1]]) @ kernel + shift
     else:
         states = np.concatenate([forward, backward[::-1]], axis=1) @ kernel + shift
-        e = Reference(model).block(q, NOW, [(s, 0) for s in states], model.vanilla_attention)
+        e = Reference(model).block(q, QUERY_TIME, [(s, 0) for s in states], model.vanilla_attention)
     (found,) = logits(model, [example(EVENTS, [])])
     assert found[1] == pytest.approx(e @ q / np.sqrt(8) + bias, rel=1e-4)
 

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atrank_tf.errors import DivergedError, UserError
-from atrank_tf.evaluation import (
+from atrank_tf.evaluate.evaluation import (
     Scoring,
     evaluate,
     format_calibration,
@@ -18,11 +17,13 @@ from atrank_tf.evaluation import (
     format_table,
 )
 from atrank_tf.models import Popularity
-from atrank_tf.schema import Group, Schema, Split
-from atrank_tf.settings import Settings
-from atrank_tf.training import train
+from atrank_tf.train.loop import train
+from atrank_tf.train.settings import Settings
+from data_pipeline.batches.options import BatchOptions
+from data_pipeline.core.errors import DivergedError, UserError
 from data_pipeline.dataset import TimelineData
-from data_pipeline.prepare import prepare
+from data_pipeline.prepare.pipeline import prepare
+from data_pipeline.schema import Group, Schema, Split
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -86,7 +87,7 @@ def test_runs_of_one_model_are_told_apart(data_dir: Path, runs: Path, tmp_path: 
 
 def test_scores_and_labels_stay_together(data: TimelineData) -> None:
     model = Popularity(data.schema, data.catalog)
-    batches = data.batches("test", num_negatives=3)
+    batches = data.batches("test", BatchOptions(num_negatives=3))
     scored = Scoring(model, batches).run()
     counts = data.catalog["item"]["train_counts"]
     expected = []
@@ -105,7 +106,7 @@ def test_scores_that_are_no_numbers_are_refused(data: TimelineData) -> None:
     model = Popularity(data.schema, data.catalog)
     model.log_counts["item"].assign(model.log_counts["item"] * float("nan"))
     with pytest.raises(DivergedError, match="a score is nan: the model has diverged"):
-        Scoring(model, data.batches("test", num_negatives=3)).run()
+        Scoring(model, data.batches("test", BatchOptions(num_negatives=3))).run()
 
 
 def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:

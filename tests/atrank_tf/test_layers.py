@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf import ragged
 from atrank_tf.layers import (
     AttentionBlock,
     BehaviorEncoder,
     EmbeddingTable,
-    GapBias,
     LatentAttention,
     ObjectEncoder,
     Recency,
+    RelativeTimeBias,
 )
-from atrank_tf.schema import Feature, Group
-from atrank_tf.time_buckets import day_bounds
+from atrank_tf.layers.time_buckets import day_bounds
+from data_pipeline import ragged
+from data_pipeline.schema import Feature, Group
 
 GROUP = Group(
     "item",
@@ -33,9 +33,9 @@ GROUP = Group(
     num_oov=1,
 )
 OBJECTS = {
-    "embedding_rows": np.array([0, 3, 2, 1, 0, 0]),
-    "color/rows": np.array([0, 1, 1, 2, 2, 0]),
-    "tag/rows": np.array([1, 2, 2, 3]),
+    "embedding_indices": np.array([0, 3, 2, 1, 0, 0]),
+    "color/indices": np.array([0, 1, 1, 2, 2, 0]),
+    "tag/indices": np.array([1, 2, 2, 3]),
     "tag/splits": np.array([0, 0, 2, 3, 3, 4, 4]),
 }
 BOUNDS = day_bounds(13, 86_400)
@@ -63,19 +63,19 @@ def vectors(lengths: list[int], width: int = 16) -> tf.RaggedTensor:
 
 
 def attend(layer: Any, *moments: Any) -> Any:
-    return layer(vectors([1, 2, 0]), layer.memorize(vectors([3, 0, 2])), *moments)
+    return layer(vectors([1, 2, 0]), layer.keys_values(vectors([3, 0, 2])), *moments)
 
 
 QUERY_TIMES = tf.constant([[10**9, 0], [5, 5], [0, 0]], tf.int64)
 TIMES = tf.RaggedTensor.from_row_lengths(tf.constant([10**9, 3, 10**8, 1, 2], tf.int64), [3, 0, 2])
 HISTORY = {"object": ROWS, "action": ROWS.with_flat_values(tf.constant([0, 1, 2, 1, 1], tf.int64))}
 HISTORY["time"] = ROWS.with_flat_values(tf.constant([9, 10**9, 0, 5, 10**9 + 5], tf.int64))
-NOW = tf.constant([10**9 + 10] * 3, tf.int64)
+QUERY_TIME = tf.constant([10**9 + 10] * 3, tf.int64)
 
 LAYERS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], list[int]]] = {
     "table": (lambda: EmbeddingTable(5, 4), lambda layer: layer(ROWS.flat_values % 5), [5, 4]),
     "objects": (object_encoder, lambda layer: layer(ROWS.flat_values), [5, 8]),
-    "behaviors": (behavior_encoder, lambda layer: layer(HISTORY, NOW).flat_values, [5, 16]),
+    "behaviors": (behavior_encoder, lambda layer: layer(HISTORY, QUERY_TIME).flat_values, [5, 16]),
     "attention": (lambda: LatentAttention(16, 4), lambda layer: attend(layer), [3, 16]),
     "bilinear": (
         lambda: LatentAttention(16, 4, scores="bilinear"),
@@ -98,7 +98,7 @@ LAYERS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], list[int]]] = {
         [3, 16],
     ),
     "time bias": (
-        lambda: GapBias(4, BOUNDS),
+        lambda: RelativeTimeBias(4, BOUNDS),
         lambda layer: layer(QUERY_TIMES, TIMES.to_tensor()),
         [4, 3, 2, 3],
     ),
@@ -156,23 +156,23 @@ def test_no_input_at_all(name: str) -> None:
     nothing = ROWS[:0]
     found = {
         "objects": lambda: layer(nothing.flat_values),
-        "attention": lambda: layer(vectors([]), layer.memorize(vectors([]))),
-        "block": lambda: layer(vectors([]), layer.memorize(vectors([]))).flat_values,
-        "behaviors": lambda: layer(dict.fromkeys(HISTORY, nothing), NOW[:0]).flat_values,
+        "attention": lambda: layer(vectors([]), layer.keys_values(vectors([]))),
+        "block": lambda: layer(vectors([]), layer.keys_values(vectors([]))).flat_values,
+        "behaviors": lambda: layer(dict.fromkeys(HISTORY, nothing), QUERY_TIME[:0]).flat_values,
     }[name]()
     assert found.shape[0] == 0
 
 
 def test_a_query_without_memory_gets_zeros() -> None:
     layer = LatentAttention(16, 4)
-    found = layer(vectors([1, 2]), layer.memorize(vectors([0, 3])))
+    found = layer(vectors([1, 2]), layer.keys_values(vectors([0, 3])))
     assert not found.numpy()[0].any()
     assert found.numpy()[1:].any()
 
 
 def test_a_query_that_nothing_came_before_gets_zeros() -> None:
     layer = LatentAttention(16, 4, BOUNDS)
-    memory = layer.memorize(vectors([2, 1]))
+    memory = layer.keys_values(vectors([2, 1]))
     times = ragged.like(memory, tf.constant([7, 8, 9], tf.int64))
     found = layer(vectors([2, 1]), memory, tf.constant([[7, 8], [8, 0]], tf.int64), times).numpy()
     assert not found[0].any()  # An event of the same instant is not visible, either.
@@ -184,7 +184,7 @@ def test_a_query_that_nothing_came_before_gets_zeros() -> None:
 def test_weights_are_those_that_average_the_values(scores: str) -> None:
     layer = LatentAttention(16, 4, BOUNDS, scores)
     queries, behaviors = vectors([2, 1, 0]), vectors([3, 0, 2])
-    memory = layer.memorize(behaviors)
+    memory = layer.keys_values(behaviors)
     query_times = tf.constant([[9, 2], [9, 0], [0, 0]], tf.int64)
     times = tf.RaggedTensor.from_row_lengths(tf.constant([1, 5, 9, 3, 4], tf.int64), [3, 0, 2])
     weights = layer.attention_weights(queries, memory, query_times, times).numpy()
@@ -203,9 +203,9 @@ def test_weights_are_those_that_average_the_values(scores: str) -> None:
 
 
 def test_a_bias_for_each_space_and_bucket() -> None:
-    layer = GapBias(num_spaces=2, time_bounds=[10, 20])
+    layer = RelativeTimeBias(num_spaces=2, time_bounds=[10, 20])
     layer.time.assign([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    order = np.arange(10.0, 90.0, 10.0)  # Of the last behaviour, the one before it ...
+    order = np.arange(10.0, 90.0, 10.0)  # Of the last behavior, the one before it ...
     layer.order.assign([order, 10 * order])
     padding = tf.int64.max
     times = tf.constant([[90, 99, 80, 0, 80, 100, 101, padding]], tf.int64)
@@ -237,7 +237,7 @@ def test_recency_is_the_gap_to_the_newest_before() -> None:
 
 
 def test_gradients_of_the_biases() -> None:
-    layer = GapBias(num_spaces=2, time_bounds=[10, 20])
+    layer = RelativeTimeBias(num_spaces=2, time_bounds=[10, 20])
     random = np.random.default_rng(0)
     query_times = tf.constant(random.integers(0, 60, (3, 4)))
     times = random.integers(0, 60, (3, 50))
@@ -261,7 +261,9 @@ def test_gradients_of_the_biases() -> None:
 
 
 def test_sums_of_gradients_are_exact_in_mixed_precision() -> None:
-    layers = [GapBias(1, [10, 20], dtype=policy) for policy in ("mixed_bfloat16", "float32")]
+    layers = [
+        RelativeTimeBias(1, [10, 20], dtype=policy) for policy in ("mixed_bfloat16", "float32")
+    ]
     query_times, times = tf.constant([[3000]], tf.int64), tf.constant([[0] * 300], tf.int64)
     gradients = []
     for layer in layers:
@@ -279,7 +281,7 @@ def test_sums_of_gradients_are_exact_in_mixed_precision() -> None:
 def test_bounds_ascend() -> None:
     for bounds in ([0, 4], [1, 4], [4, 4], [9, 4]):
         with pytest.raises(ValueError, match=r"time_bounds is \[.*expected to ascend, from 2 on"):
-            GapBias(2, bounds)
+            RelativeTimeBias(2, bounds)
         with pytest.raises(ValueError, match=r"time_bounds is \[.*expected to ascend, from 2 on"):
             Recency(2, bounds)
 

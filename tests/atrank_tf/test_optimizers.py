@@ -1,4 +1,4 @@
-"""RowSparse against Keras' optimisers where both mean the same, and where they must differ."""
+"""RowSparse against Keras' optimizers where both mean the same, and where they must differ."""
 
 from pathlib import Path
 from typing import Any

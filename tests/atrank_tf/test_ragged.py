@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrank_tf import ragged
+from data_pipeline import ragged
 
 
 def batch(lengths: list[int], seed: int = 0) -> tf.RaggedTensor:

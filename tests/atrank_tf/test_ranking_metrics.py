@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from atrank_tf import ranking_metrics
-from atrank_tf.ranking_metrics import PerUser, Scored
+from atrank_tf.evaluate import ranking_metrics
+from atrank_tf.evaluate.ranking_metrics import PerUser, Scored
 
 
 def scored(rows: list[tuple[int, int, int, float]], labelled: bool = False) -> Scored:

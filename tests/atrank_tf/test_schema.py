@@ -80,7 +80,7 @@ ITEM = {"name": "item"}
         ({"groups": [ITEM, ITEM]}, "group 'item' is listed twice"),
         ({"groups": [{"name": "1st"}]}, "name '1st': expected a letter"),
         ({"groups": [{"name": "item", "id_type": "float"}]}, "groups.0.id_type: Input should be"),
-        ({"groups": [{"name": "item", "colour": 1}]}, "groups.0.colour: Unexpected keyword"),
+        ({"groups": [{"name": "item", "color": 1}]}, "groups.0.color: Unexpected keyword"),
         (
             {"groups": [{"name": "item", "actions": ["a", "a"]}]},
             "group 'item': action 'a' is listed twice",

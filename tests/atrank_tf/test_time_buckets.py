@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atrank_tf.time_buckets import day_bounds, fine_bounds, time_bucket
+from atrank_tf.layers.time_buckets import day_bounds, fine_bounds, time_bucket
 
 DAY = 86_400
 

@@ -11,17 +11,17 @@ import pandas as pd
 import pytest
 
 from atrank_tf import ATRank
-from atrank_tf.errors import UserError
-from atrank_tf.evaluation import Scoring
-from atrank_tf.schema import Feature, Group, Schema
-from atrank_tf.training import mean_auc, user_aucs
+from atrank_tf.evaluate.evaluation import Scoring
+from atrank_tf.train.loop import mean_auc, user_aucs
 from benchmarks import environments, profile_step, report
 from benchmarks.flops import step_flops
 from benchmarks.naive import NaiveATRank, naive_batches
+from benchmarks.other_libraries import harness
 from benchmarks.protocol import Protocol
-from benchmarks.rivals import harness
-from data_pipeline import TimelineData
-from data_pipeline.prepare import prepare
+from data_pipeline import BatchOptions, TimelineData
+from data_pipeline.core.errors import UserError
+from data_pipeline.prepare.pipeline import prepare
+from data_pipeline.schema import Feature, Group, Schema
 
 SMALL = {"width": 16, "num_spaces": 4, "embedding_width": 8, "feature_width": 4, "dropout": 0.0}
 
@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TimelineData:
 
 def test_the_naive_form_is_the_same_function(data: TimelineData) -> None:
     keras.utils.set_random_seed(1)
-    naive = NaiveATRank(data.schema, data.catalog, causal=False, **SMALL)
+    naive = NaiveATRank(data.schema, data.catalog, form="paper", **SMALL)
     rows = 0
     for inputs, labels in naive_batches(data, max_history=100, seed=1).take(3):
         assert len(labels) <= 32
@@ -88,24 +88,26 @@ def test_rivals_get_the_same_data_and_are_measured_alike(
     assert values.max() <= arrays["num_feature_values"]
 
     model = ATRank(data.schema, data.catalog, **SMALL)
-    scoring = Scoring(model, data.batches("test", max_history=5))
-    scores = np.concatenate([model(inputs) for inputs, _ in data.batches("test", max_history=5)])
+    scoring = Scoring(model, data.batches("test", BatchOptions(max_history=5)))
+    scores = np.concatenate(
+        [model(inputs) for inputs, _ in data.batches("test", BatchOptions(max_history=5))]
+    )
     assert protocol.auc("test", scores) == pytest.approx(mean_auc(user_aucs(scoring)), abs=1e-6)
 
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_work_of_a_step(data: TimelineData, causal: bool) -> None:
-    model = ATRank(data.schema, data.catalog, causal=causal, **SMALL)
-    split: dict[str, Any] = (
-        {"split": "train", "all_positions": True} if causal else {"split": "test"}
+    model = ATRank(data.schema, data.catalog, form="causal" if causal else "paper", **SMALL)
+    options = BatchOptions(
+        rows="windows" if causal else "queries", num_negatives=1, max_tokens=10**6
     )
-    ((inputs, _),) = data.batches(**split, num_negatives=1, token_budget=10**6).take(1)
+    ((inputs, _),) = data.batches("train" if causal else "test", options).take(1)
     t = inputs["history"]["item"]["object"].row_lengths().numpy().astype(float)
     q = inputs["candidates"]["item"].row_lengths().numpy()
     self_pairs, pairs = t * t, q * t
     if causal:  # Those that see each other, one by one.
         times = inputs["history"]["item"]["time"].to_list()
-        asked = inputs["now"]["item"].to_list()
+        asked = inputs["query_time"]["item"].to_list()
         self_pairs = np.array([sum(s < u for u in row for s in row) for row in times])
         pairs = np.array(
             [sum(s < u for u in now for s in row) for now, row in zip(asked, times, strict=True)]
@@ -142,18 +144,18 @@ def test_report(tmp_path: Path) -> None:
     rival["curve"] = form("x", 1, (100, 0.85))["curve"]
     results = {
         "forms": [
-            form("all_positions", 1, (2, 0.7), (5, 0.86), (9, 0.9)),
-            form("all_positions", 2, (2, 0.85), (5, 0.8), (9, 0.8)),
-            form("faithful", 1, (2, 0.75), (5, 0.8), (9, 0.82)),
+            form("causal", 1, (2, 0.7), (5, 0.86), (9, 0.9)),
+            form("causal", 2, (2, 0.85), (5, 0.8), (9, 0.8)),
+            form("paper", 1, (2, 0.75), (5, 0.8), (9, 0.82)),
             form("naive", 1, (50, 0.7), (100, 0.85)),
         ],
         "profile": {
-            "sizes": [{"token_budget": 3072, "targets": 800.0, "seconds": 0.03}],
+            "sizes": [{"max_tokens": 3072, "targets": 800.0, "seconds": 0.03}],
             "fixed_seconds": 0.01,
             "seconds_a_target": 25e-6,
             "parts": [
                 {"name": "attention", "milliseconds": 7.0},
-                {"name": "optimiser", "milliseconds": 3.0},
+                {"name": "optimizer", "milliseconds": 3.0},
             ],
             "kinds": [
                 {"name": "MatMul", "milliseconds": 7.0},
@@ -161,21 +163,21 @@ def test_report(tmp_path: Path) -> None:
             ],
         },
         "steps": [step, {**step, "value": 2, "median_seconds": 0.015}],
-        "pipeline": [{"training": "faithful", "pipeline": 5e4, "trained": 2e3, "ratio": 25.0}],
+        "pipeline": [{"training": "paper", "pipeline": 5e4, "trained": 2e3, "ratio": 25.0}],
         "rivals": [rival],
     }
     text = report.text(json.loads(json.dumps(results)))
-    head = "| all_positions | 100 | 1 | 9,000 | 9.0 | 50% | 2 of 8 (25%) | 3.0 s |"
+    head = "| causal | 100 | 1 | 9,000 | 9.0 | 50% | 2 of 8 (25%) | 3.0 s |"
     assert f"{head} 2.0 s | 0.9000 / 0.8900, 9 s |" in text
-    assert "| 100 | 0.8500, 100 s, still rising | all_positions, 100 | 1 | 4.7 s | 21.1 |" in text
-    assert "| 100 | 0.8500, 100 s, still rising | all_positions, 100 | 2 | 2.0 s | 49.8 |" in text
-    assert "| 100 | 0.8500, 100 s, still rising | faithful, 100 | 1 | not reached | - |" in text
+    assert "| 100 | 0.8500, 100 s, still rising | causal, 100 | 1 | 4.7 s | 21.1 |" in text
+    assert "| 100 | 0.8500, 100 s, still rising | causal, 100 | 2 | 2.0 s | 49.8 |" in text
+    assert "| 100 | 0.8500, 100 s, still rising | paper, 100 | 1 | not reached | - |" in text
     assert "| 3,072 | 800 | 30.0 ms | 33% |" in text
     assert "A step takes 10.0 ms, whatever its size, and 25 microseconds a target." in text
-    assert "| optimiser | 3.00 ms | 30% |" in text
+    assert "| optimizer | 3.00 ms | 30% |" in text
     assert "| MatMul | 7.00 ms | 70% |" in text
     assert "| groups | 2 | adam | 15.0 ms (9.0 to 20.0) | 1.50 | 1.00 GiB |" in text
-    assert "| faithful | 50,000 | 2,000 | 25.0 |" in text
+    assert "| paper | 50,000 | 2,000 | 25.0 |" in text
     figures = report.draw(results, tmp_path)
     assert [path.name for path in figures] == ["time_to_auc.svg", "step_time.svg"]
     assert all("<svg" in path.read_text() for path in figures)
@@ -197,9 +199,9 @@ def test_a_profile_is_summed_by_part_and_by_kind() -> None:
     ]
     assert profile_step.by(operations, 4, profile_step.part) == [
         {"name": "self-attention", "milliseconds": 2.25},
-        {"name": "optimiser", "milliseconds": 1.5},
-        {"name": "layer normalisations", "milliseconds": 0.25},
-        {"name": "behaviours and candidates", "milliseconds": 0.125},
+        {"name": "optimizer", "milliseconds": 1.5},
+        {"name": "layer normalizations", "milliseconds": 0.25},
+        {"name": "behaviors and candidates", "milliseconds": 0.125},
     ]
     kinds = profile_step.by(operations, 4, lambda o: o["type"])
     assert [kind["name"] for kind in kinds] == ["MatMul", "UnsortedSegmentSum", "Mul"]

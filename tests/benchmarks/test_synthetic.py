@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from atrank_tf.errors import UserError
-from atrank_tf.schema import Group, Schema
 from benchmarks import synthetic
-from data_pipeline.prepare import prepare
+from data_pipeline.core.errors import UserError
+from data_pipeline.prepare.pipeline import prepare
+from data_pipeline.schema import Group, Schema
 
 
 def test_the_rule_and_its_ceiling(tmp_path: Path) -> None:

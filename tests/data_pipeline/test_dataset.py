@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrank_tf.errors import UserError
-from atrank_tf.schema import Group, Schema, Split, Vocabulary
+from data_pipeline.batches.options import BatchOptions
+from data_pipeline.core.errors import UserError
 from data_pipeline.dataset import TimelineData
-from data_pipeline.prepare import prepare
+from data_pipeline.prepare.pipeline import prepare
+from data_pipeline.schema import Group, Schema, Split, Vocabulary
+from data_pipeline.version import __version__
 from tests.conftest import START, make_logs
 
 Moment = dict[str, Any]
@@ -31,7 +34,8 @@ def moments(data: TimelineData, split: str, **options: Any) -> Iterator[Moment]:
         + pq.read_table(data.directory / f"objects/{g.name}.parquet")["object"].to_pylist()
         for g in data.schema.groups
     }
-    for inputs, labels in data.batches(split, **options):
+    draw = {name: options.pop(name) for name in ("seed", "epoch") if name in options}
+    for inputs, labels in data.batches(split, BatchOptions(**options), **draw):
         labels, first = labels.numpy(), 0
         candidates: list[dict[str, list[tuple[Any, float]]]] = [{} for _ in inputs["user"]]
         for target in data.schema.targets:
@@ -52,12 +56,12 @@ def moments(data: TimelineData, split: str, **options: Any) -> Iterator[Moment]:
             ]
             for group, history in inputs["history"].items()
         }
-        for i, (user, now) in enumerate(
-            zip(inputs["user"].numpy(), inputs["now"].numpy().tolist(), strict=True)
+        for i, (user, query_time) in enumerate(
+            zip(inputs["user"].numpy(), inputs["query_time"].numpy().tolist(), strict=True)
         ):
             yield {
                 "user": users[user - 1],
-                "now": now,
+                "query_time": query_time,
                 "history": {group: rows[i] for group, rows in histories.items()},
                 "candidates": candidates[i],
             }
@@ -96,11 +100,17 @@ def test_examples_are_what_the_logs_say(
     for split in ("train", "validation", "test"):
         for moment in moments(data, split, max_history=max_history, seed=1):
             mine = logs[logs["user"] == moment["user"]]
-            now, (validation, test) = moment["now"], splits[moment["user"]]
-            expected_split = "train" if now < validation else "validation" if now < test else "test"
+            query_time, (validation, test) = moment["query_time"], splits[moment["user"]]
+            expected_split = (
+                "train"
+                if query_time < validation
+                else "validation"
+                if query_time < test
+                else "test"
+            )
             assert split == expected_split
             for name, events in moment["history"].items():
-                past = mine[(mine["group"] == name) & (mine["time"] < now)]
+                past = mine[(mine["group"] == name) & (mine["time"] < query_time)]
                 assert len(events) == min(max_history, len(past))
                 actions = {"buy": 1, "view": 2, "": 1}
                 rows = sorted(zip(past["time"], past["object"], strict=True))[-max_history:]
@@ -111,7 +121,7 @@ def test_examples_are_what_the_logs_say(
                 }
                 assert set(events) <= every
             for target in ("item", "query"):
-                wanted = mine[(mine["group"] == target) & (mine["time"] == now)]
+                wanted = mine[(mine["group"] == target) & (mine["time"] == query_time)]
                 assert sorted(positives(moment, target)) == sorted(wanted["object"])
                 seen += len(wanted)
     assert seen == len(logs)
@@ -164,16 +174,17 @@ def test_no_feature_tells_of_the_target_or_later(tmp_path: Path, logs: pd.DataFr
         data = TimelineData(source / "out")
         trained = [
             *moments(data, "train", seed=1, epoch=0),
-            *stretches(data, seed=1, epoch=0, max_history=10),
+            *windows(data, seed=1, epoch=0, max_history=10),
         ]
         first = {  # What each user's first moment after the cut shows of the past.
-            m["user"]: m["history"] for m in sorted(moments(data, "test"), key=lambda m: -m["now"])
+            m["user"]: m["history"]
+            for m in sorted(moments(data, "test"), key=lambda m: -m["query_time"])
         }
         tables = {
             name: data.catalog[name]["train_counts"][: data.schema.group(name).num_trained]
             for name in ("item", "query")
         }
-        vocabularies = {v.name: v.num_rows for v in data.schema.vocabularies}
+        vocabularies = {v.name: v.num_embeddings for v in data.schema.vocabularies}
         features.append((trained, first, tables, vocabularies))
     (trained, first, tables, vocabularies), (trained2, first2, tables2, vocabularies2) = features
     assert trained == trained2
@@ -191,44 +202,50 @@ def as_bytes(dataset: Iterable[Any]) -> list[bytes]:
 
 
 def test_the_same_seed_gives_the_same_batches(data: TimelineData) -> None:
-    first = as_bytes(data.batches("train", seed=3, epoch=2, token_budget=400))
-    assert as_bytes(data.batches("train", seed=3, epoch=2, token_budget=400)) == first
-    assert as_bytes(data.batches("train", seed=4, epoch=2, token_budget=400)) != first
-    assert as_bytes(data.batches("train", seed=3, epoch=3, token_budget=400)) != first
+    first = as_bytes(data.batches("train", BatchOptions(max_tokens=400), seed=3, epoch=2))
+    assert as_bytes(data.batches("train", BatchOptions(max_tokens=400), seed=3, epoch=2)) == first
+    assert as_bytes(data.batches("train", BatchOptions(max_tokens=400), seed=4, epoch=2)) != first
+    assert as_bytes(data.batches("train", BatchOptions(max_tokens=400), seed=3, epoch=3)) != first
 
 
 def test_epochs_in_a_row_are_those_that_batches_gives_one_by_one(data: TimelineData) -> None:
-    stream = list(data.epochs(2, 4, seed=3, token_budget=400))
+    stream = list(data.epochs(2, 4, BatchOptions(max_tokens=400), seed=3))
     assert [int(epoch) for epoch, *_ in stream] == sorted(int(epoch) for epoch, *_ in stream)
     for epoch in (2, 3):
         found = [tuple(batch) for number, *batch in stream if number == epoch]
         assert as_bytes(found) == as_bytes(
-            data.batches("train", seed=3, epoch=epoch, token_budget=400)
+            data.batches("train", BatchOptions(max_tokens=400), seed=3, epoch=epoch)
         )
 
 
-@pytest.mark.parametrize("all_positions", [False, True])
+@pytest.mark.parametrize("rows", ["queries", "windows"])
 def test_batches_of_one_target_group_have_the_same_candidates(
-    data: TimelineData, all_positions: bool
+    data: TimelineData, rows: str
 ) -> None:
     def drawn(single_target: bool) -> tuple[list[set[str]], list[tuple]]:
-        options = {"all_positions": all_positions, "single_target": single_target}
+        options = BatchOptions(rows=rows, single_target=single_target, max_tokens=400)
         kinds, found = [], []
-        for inputs, _ in data.batches("train", seed=3, epoch=0, token_budget=400, **options):
+        for inputs, _ in data.batches("train", options, seed=3, epoch=0):
             kinds.append(
                 {t for t, rows in inputs["candidates"].items() if rows.flat_values.shape[0]}
             )
-            for target, rows in inputs["candidates"].items():
-                times = inputs["now"][target] if all_positions else inputs["now"][:, tf.newaxis]
-                for user, mine, now in zip(inputs["user"], rows, times, strict=True):
-                    pairs = tf.stack([tf.broadcast_to(now, mine.shape), mine], axis=1).numpy()
+            for target, objects in inputs["candidates"].items():
+                times = (
+                    inputs["query_time"][target]
+                    if options.rows == "windows"
+                    else inputs["query_time"][:, tf.newaxis]
+                )
+                for user, mine, query_time in zip(inputs["user"], objects, times, strict=True):
+                    pairs = tf.stack(
+                        [tf.broadcast_to(query_time, mine.shape), mine], axis=1
+                    ).numpy()
                     found += [(target, int(user), *pair) for pair in pairs.tolist()]
         return kinds, found
 
     kinds, single = drawn(True)
     assert {frozenset(kind) for kind in kinds} == {frozenset({"item"}), frozenset({"query"})}
     assert sum(a != b for a, b in itertools.pairwise(kinds)) > 2  # Mixed.
-    if all_positions:  # Stretches differ, and where one begins nothing is trained.
+    if rows == "windows":  # Windows differ, and where one begins nothing is trained.
         assert {(t, u) for t, u, *_ in single} == {(t, u) for t, u, *_ in drawn(False)[1]}
     else:
         assert sorted(single) == sorted(drawn(False)[1])
@@ -239,17 +256,19 @@ def test_fewer_groups_and_targets(data: TimelineData, data_dir: Path) -> None:
     all2one = TimelineData(data_dir, targets=["query"])
     assert [v.name for v in one2one.schema.vocabularies] == ["query", "category"]
     assert one2one.num_targets("test") == data.manifest.targets["test"]["query"]
-    everything = {(m["user"], m["now"]): m["candidates"] for m in moments(data, "test")}
+    everything = {(m["user"], m["query_time"]): m["candidates"] for m in moments(data, "test")}
     for chosen, groups in ((one2one, {"query"}), (all2one, {"item", "query"})):
         (inputs, _), *_ = chosen.batches("test")
         assert set(inputs["history"]) == groups
         for moment in moments(chosen, "test"):  # What else is read or predicted changes nothing.
-            wanted = everything[moment["user"], moment["now"]]["query"]
+            wanted = everything[moment["user"], moment["query_time"]]["query"]
             assert moment["candidates"] == {"query": wanted}
 
 
 def test_weights_of_targets(data: TimelineData) -> None:
-    for inputs, labels, weights in data.batches("train", target_weights={"query": 0.25}):
+    for inputs, labels, weights in data.batches(
+        "train", BatchOptions(target_weights={"query": 0.25})
+    ):
         number = [inputs["candidates"][t].flat_values.shape[0] for t in ("item", "query")]
         np.testing.assert_array_equal(weights, np.repeat([1, 0.25], number))
         assert weights.shape == labels.shape
@@ -271,15 +290,15 @@ def test_groups_and_targets_that_there_are_not(
 
 
 def test_each_iteration_is_a_new_epoch(data: TimelineData) -> None:
-    dataset = data.batches("train", seed=3, token_budget=400)
+    dataset = data.batches("train", BatchOptions(max_tokens=400), seed=3)
     first, second = as_bytes(dataset), as_bytes(dataset)
     assert sorted(first) != sorted(second)
-    again = data.batches("train", seed=3, token_budget=400)
+    again = data.batches("train", BatchOptions(max_tokens=400), seed=3)
     assert [as_bytes(again), as_bytes(again)] == [first, second]
 
     def drawn(epoch: int) -> dict[tuple, list]:
         found = moments(data, "train", seed=3, epoch=epoch)
-        return {(m["user"], m["now"]): negatives(m) for m in found}
+        return {(m["user"], m["query_time"]): negatives(m) for m in found}
 
     one, other = drawn(0), drawn(1)
     assert set(one) == set(other)
@@ -288,16 +307,18 @@ def test_each_iteration_is_a_new_epoch(data: TimelineData) -> None:
 
 def test_evaluation_candidates_hang_on_nothing_but_the_moment(data: TimelineData) -> None:
     def candidates(**options: Any) -> dict[tuple, Any]:
-        return {(m["user"], m["now"]): m["candidates"] for m in moments(data, "test", **options)}
+        return {
+            (m["user"], m["query_time"]): m["candidates"] for m in moments(data, "test", **options)
+        }
 
     first = candidates()
-    assert candidates(max_history=2, token_budget=100) == first
-    assert candidates(max_moments=10) == first
+    assert candidates(max_history=2, max_tokens=100) == first
+    assert candidates(max_queries=10) == first
 
 
 def test_batches_keep_to_the_budget_and_gather_like_lengths(data: TimelineData) -> None:
     padding = tokens = 0
-    for inputs, _ in data.batches("train", seed=1, token_budget=600):
+    for inputs, _ in data.batches("train", BatchOptions(max_tokens=600), seed=1):
         lengths = sum(h["object"].row_lengths() for h in inputs["history"].values())
         counts = sum(c.row_lengths() for c in inputs["candidates"].values())
         total = int(tf.reduce_sum(lengths) + tf.reduce_sum(counts))
@@ -311,7 +332,7 @@ def test_batches_keep_to_the_budget_and_gather_like_lengths(data: TimelineData) 
 Event = tuple[int, str, int]  # time, group, raw id
 
 
-def stretches(data: TimelineData, **options: Any) -> Iterator[dict[str, Any]]:
+def windows(data: TimelineData, **options: Any) -> Iterator[dict[str, Any]]:
     """Every row of training on all positions: its events, and its candidates by moment."""
     users = pq.read_table(data.directory / "users.parquet")["user"].to_pylist()
     ids = {
@@ -319,7 +340,8 @@ def stretches(data: TimelineData, **options: Any) -> Iterator[dict[str, Any]]:
         + pq.read_table(data.directory / f"objects/{g.name}.parquet")["object"].to_pylist()
         for g in data.schema.groups
     }
-    for inputs, labels in data.batches("train", all_positions=True, **options):
+    draw = {name: options.pop(name) for name in ("seed", "epoch") if name in options}
+    for inputs, labels in data.batches("train", BatchOptions(rows="windows", **options), **draw):
         labels, first = labels.numpy(), 0
         rows = [
             {"user": users[user - 1], "events": [], "candidates": {}}
@@ -334,7 +356,7 @@ def stretches(data: TimelineData, **options: Any) -> Iterator[dict[str, Any]]:
                 ]
         for target, candidates in inputs["candidates"].items():
             for row, objects, times in zip(
-                rows, candidates.to_list(), inputs["now"][target].to_list(), strict=True
+                rows, candidates.to_list(), inputs["query_time"][target].to_list(), strict=True
             ):
                 mine = labels[first : first + len(objects)].tolist()
                 first += len(objects)
@@ -350,7 +372,7 @@ def check_stretches(
     """Each training target comes once, and sees what it should of each group."""
     found: dict[int, list[Event]] = {user: [] for user in timelines}
     size = max(1, max_history // 2)
-    for row in stretches(data, max_history=max_history, seed=1, token_budget=600):
+    for row in windows(data, max_history=max_history, seed=1, max_tokens=600):
         mine = [(t, group, o) for (t, group), c in row["candidates"].items() for o, y in c if y]
         assert 0 < len(mine) <= size
         found[row["user"]] += mine
@@ -400,14 +422,14 @@ def test_stretches_where_many_events_share_a_moment(tmp_path: Path) -> None:
 def test_all_positions_have_the_negatives_of_their_moments(data: TimelineData) -> None:
     options: dict[str, Any] = {"seed": 3, "epoch": 2, "num_negatives": 2}
     expected = {
-        (m["user"], m["now"], target): sorted(m["candidates"][target])
+        (m["user"], m["query_time"], target): sorted(m["candidates"][target])
         for m in moments(data, "train", **options)
         for target in data.schema.targets
         if m["candidates"][target]
     }
     found = {
         (row["user"], *moment): sorted(candidates)
-        for row in stretches(data, max_history=1000, **options)
+        for row in windows(data, max_history=1000, **options)
         for moment, candidates in row["candidates"].items()
     }
     assert found == expected
@@ -415,34 +437,36 @@ def test_all_positions_have_the_negatives_of_their_moments(data: TimelineData) -
 
 def test_stretches_differ_from_epoch_to_epoch(data: TimelineData) -> None:
     first, second = (
-        {tuple(sorted(row["candidates"])) for row in stretches(data, max_history=10, epoch=epoch)}
+        {tuple(sorted(row["candidates"])) for row in windows(data, max_history=10, epoch=epoch)}
         for epoch in (0, 1)
     )
     assert first != second
 
 
 def test_all_positions_are_for_training_alone(data: TimelineData) -> None:
-    for options in ({"split": "test"}, {"split": "train", "max_moments": 3}):
-        with pytest.raises(UserError, match="all_positions: for training alone, and without max_"):
-            data.batches(**options, all_positions=True)
+    with pytest.raises(UserError, match="rows is 'windows': for training alone, use 'queries'"):
+        data.batches("test", BatchOptions(rows="windows"))
+    with pytest.raises(UserError, match="max_queries: for rows='queries'; windows hold all"):
+        data.batches("train", BatchOptions(rows="windows", max_queries=3))
 
 
 @pytest.mark.parametrize(
-    ("split", "all_positions"), [("train", False), ("train", True), ("test", False)]
+    ("split", "rows"), [("train", "queries"), ("train", "windows"), ("test", "queries")]
 )
-def test_batches_are_counted_without_being_made(
-    data: TimelineData, split: str, all_positions: bool
-) -> None:
-    cut: dict[str, Any] = {"token_budget": 300, "max_history": 20, "all_positions": all_positions}
-    made = sum(1 for _ in data.batches(split, **cut))
+def test_batches_are_counted_without_being_made(data: TimelineData, split: str, rows: str) -> None:
+    options = BatchOptions(max_tokens=300, max_history=20, rows=rows)
+    made = sum(1 for _ in data.batches(split, options))
     assert made > 3
-    assert abs(data.count_batches(split, **cut) - made) <= (1 + all_positions) * (split == "train")
+    slack = (1 + (rows == "windows")) * (split == "train")
+    assert abs(data.count_batches(split, options) - made) <= slack
 
 
 def test_max_moments_are_chosen_anew_each_epoch(data: TimelineData) -> None:
     chosen = []
     for epoch in (0, 1):
-        found = [(m["user"], m["now"]) for m in moments(data, "train", max_moments=2, epoch=epoch)]
+        found = [
+            (m["user"], m["query_time"]) for m in moments(data, "train", max_queries=2, epoch=epoch)
+        ]
         counts = pd.Series([user for user, _ in found]).value_counts()
         assert counts.max() == 2
         chosen.append(set(found))
@@ -483,13 +507,13 @@ def test_labelled_targets_are_the_candidates(tmp_path: Path) -> None:
     )
     prepare(schema, tmp_path / "out", [str(tmp_path / "e.csv")], base_dir=tmp_path)
     data = TimelineData(tmp_path / "out")
-    rows = {row["user"]: row for row in stretches(data)}
+    rows = {row["user"]: row for row in windows(data)}
     assert rows[1]["events"] == [(10, "item", 5)]
     assert rows[1]["candidates"] == {(15, "item"): [(5, 1.0), (6, 0.0), (7, 0.0)]}
     assert rows[3] == {"user": 3, "events": [], "candidates": {(7, "item"): [(5, 1.0)]}}
     assert set(rows) == {1, 3}
     found = {
-        (m["user"], m["now"]): (m["history"]["item"], sorted(m["candidates"]["item"]))
+        (m["user"], m["query_time"]): (m["history"]["item"], sorted(m["candidates"]["item"]))
         for split in ("train", "validation", "test")
         for m in moments(data, split)
     }
@@ -522,22 +546,25 @@ def test_any_logs_give_every_target_once(
     data = TimelineData(path / "out")
     found = []
     for split in ("train", "validation", "test"):
-        for m in moments(data, split, token_budget=8):
-            assert all(t < m["now"] for _, _, t in m["history"]["item"])
-            found += [(m["user"], o, m["now"]) for o in positives(m)]
+        for m in moments(data, split, max_tokens=8):
+            assert all(t < m["query_time"] for _, _, t in m["history"]["item"])
+            found += [(m["user"], o, m["query_time"]) for o in positives(m)]
     assert sorted(found) == sorted(rows)
 
 
 def test_unknown_split(data: TimelineData) -> None:
-    with pytest.raises(UserError, match="split 'dev': expected one of train, validation, test"):
+    with pytest.raises(UserError, match="split is 'dev': expected one of train, validation, test"):
         data.batches("dev")
-    with pytest.raises(UserError, match="num_negatives, max_history and token_budget: expected"):
-        data.batches("test", num_negatives=-1)
+    with pytest.raises(UserError, match="num_negatives is -1: expected 1 or more"):
+        BatchOptions(num_negatives=-1)
 
 
 def test_no_prepared_data(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no prepared data \(no manifest\.json\)"):
         TimelineData(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match=r"was written by a version before 0\.2\.0, this is 0\.2"):
+        TimelineData(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps({"version": __version__}))
     with pytest.raises(UserError, match=r"manifest\.json: is no manifest of prepared data"):
         TimelineData(tmp_path)

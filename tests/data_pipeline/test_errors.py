@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atrank_tf.errors import UserError
-from atrank_tf.schema import Columns, Group, Schema, Split
-from data_pipeline.prepare import prepare
+from data_pipeline.core.errors import UserError
+from data_pipeline.prepare.pipeline import prepare
+from data_pipeline.schema import Columns, Group, Schema, Split
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -237,7 +237,7 @@ def test_a_failed_overwrite_keeps_what_was_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), "Flag --output_dir must have a value other than None"),
+        ((), "error: missing: --output_dir (Where the prepared data appears.); see --help"),
         (("--output_dir=out",), "error: give either --recipe, or --schema for data of your own"),
         (("--output_dir=out", "extra"), "error: unexpected argument 'extra'"),
         (("--output_dir=out", "--schema=no.json"), "error: no.json: cannot be read (No such file"),

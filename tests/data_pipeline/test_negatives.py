@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipeline import negatives
+from data_pipeline.batches import negatives
 
 
 def rows_of(rows: list[list[int]]) -> tf.RaggedTensor:

@@ -14,11 +14,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrank_tf.errors import UserError
-from atrank_tf.schema import Columns, Feature, Group, Schema, Split, Vocabulary
+from data_pipeline.core.errors import UserError
 from data_pipeline.dataset import TimelineData
 from data_pipeline.manifest import Manifest
-from data_pipeline.prepare import prepare
+from data_pipeline.prepare.pipeline import prepare
+from data_pipeline.schema import Columns, Feature, Group, Schema, Split, Vocabulary
 
 ONE_GROUP = Schema(groups=(Group("item"),), targets=("item",))
 DAY = 86_400
@@ -90,7 +90,7 @@ def test_a_small_memory_budget_gives_more_shards_and_the_same_timelines(tmp_path
 
     def timelines(name: str) -> dict:
         found = records(tmp_path / name)
-        return {u: {k: v for k, v in r.items() if k != "user_row"} for u, r in found.items()}
+        return {u: {k: v for k, v in r.items() if k != "user_index"} for u, r in found.items()}
 
     assert timelines("small") == timelines("large")
 
@@ -164,7 +164,7 @@ def test_vocabularies_know_the_training_period_alone(tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "out/objects/item.parquet").to_pydict()
     assert table["object"] == [7, 8, 9, 6]  # trained by count, then logged, then known
     assert table["train_count"] == [2, 1, 0, 0]
-    assert table["embedding_row"] == [1, 0, 0, 0]
+    assert table["embedding_index"] == [1, 0, 0, 0]
     assert table["feature:color"] == [1, 1, 0, 0]
     group = Schema.load(tmp_path / "out").group("item")
     assert (group.num_trained, group.num_logged, group.num_objects) == (2, 3, 5)
@@ -197,7 +197,7 @@ def test_groups_share_a_vocabulary_and_a_feature_can_be_another_groups_ids(tmp_p
     coupons_found = pq.read_table(tmp_path / "out/objects/coupon.parquet").to_pydict()
     colors = dict(zip(items["object"], items["feature:color"], strict=True))
     assert coupons_found["feature:color"] == [colors[1]]
-    assert sorted(coupons_found["feature:for_items"][0]) == sorted(items["embedding_row"])
+    assert sorted(coupons_found["feature:for_items"][0]) == sorted(items["embedding_index"])
 
 
 def test_lists_and_separated_strings_are_the_same_feature(tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_several_unknown_rows_are_chosen_by_hash(tmp_path: Path) -> None:
     prepare(schema, tmp_path / "out", [str(write(frame, tmp_path / "e.csv"))])
     table = pq.read_table(tmp_path / "out/objects/item.parquet").to_pydict()
     expected = tf.strings.to_hash_bucket_fast([str(o) for o in table["object"]], 8).numpy()
-    assert table["embedding_row"] == expected.tolist()
-    assert len(set(table["embedding_row"])) > 4
+    assert table["embedding_index"] == expected.tolist()
+    assert len(set(table["embedding_index"])) > 4
 
 
 def test_declared_string_ids_keep_their_zeros(tmp_path: Path) -> None:

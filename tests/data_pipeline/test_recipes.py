@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from atrank_tf.errors import UserError
-from atrank_tf.schema import Schema
+from data_pipeline.core.errors import UserError
 from data_pipeline.dataset import TimelineData
 from data_pipeline.manifest import Manifest
-from data_pipeline.prepare import prepare
+from data_pipeline.prepare.pipeline import prepare
 from data_pipeline.recipes import RECIPES
 from data_pipeline.recipes.movielens import GENRES_100K
+from data_pipeline.schema import Schema
 
 
 def run(recipe: str, source: Path | None, tmp_path: Path) -> tuple[Schema, Manifest, Path]:
@@ -158,7 +158,7 @@ def test_coupons_and_receipts_name_campaigns_alike(tmp_path: Path, journey: Path
     receipts = pq.read_table(out / "objects/campaign.parquet").to_pandas().set_index("object")
     redeemed = pd.read_parquet(journey / "coupon_redemptions.parquet")
     for coupon, campaign in zip(redeemed["coupon_upc"], redeemed["campaign_id"], strict=True):
-        assert receipts.loc[campaign, "embedding_row"] in coupons.loc[coupon, "feature:campaign"]
+        assert receipts.loc[campaign, "embedding_index"] in coupons.loc[coupon, "feature:campaign"]
     assert [v.name for v in schema.vocabularies].count("campaign") == 1
 
 

@@ -12,16 +12,17 @@ import tensorflow as tf
 from atrank_tf import ATRank, Schema
 from atrank_tf.run_directory import RunDirectory
 from data_pipeline.dataset import TimelineData
-from export import session, verify
+from export import verify
 from export.export_model import export_model
-from export.requests import Request, by_verb, many
-from export.server.servable import Servable
+from export.protocol.request import Request, candidate_inputs, one_candidate_rows
+from export.release import session
+from export.serve.servable import Servable
 from tests.conftest import DAY, START
 
 Inputs = dict[str, np.ndarray]
 Exported = tuple[Path, verify.Verification, Inputs, list[verify._Replay]]
 
-NOW = START + 400 * DAY
+QUERY_TIME = START + 400 * DAY
 HISTORY = {
     "item": [
         {"object": 101, "action": "buy", "time": START + 5},
@@ -30,7 +31,7 @@ HISTORY = {
     ],
     "query": [{"object": 3, "time": START + 399 * DAY}],
 }
-REQUEST = {"time": NOW, "history": HISTORY, "candidates": [101, 110, 133]}
+REQUEST = {"time": QUERY_TIME, "history": HISTORY, "candidates": [101, 110, 133]}
 
 
 def make_run(data: TimelineData, path: Path) -> RunDirectory:
@@ -132,12 +133,12 @@ def score(ask: Any) -> Any:
 
 
 def many_inputs(request: dict[str, Any], schema: Schema) -> Inputs:
-    return many([Request.from_json(request)], schema)
+    return candidate_inputs([Request.from_json(request)], schema)
 
 
 def inputs_of(request: dict[str, Any], schema: Schema) -> Inputs:
     """The inputs of the point-wise signature."""
-    return by_verb(many_inputs(request, schema))["score"]
+    return one_candidate_rows(many_inputs(request, schema))
 
 
 def example(**features: list[Any]) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import REPOSITORY
-from tests.export.conftest import NOW, example
+from tests.export.conftest import QUERY_TIME, example
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -23,10 +23,10 @@ def test_a_program_in_c_gets_the_same_scores(saved_model: Path, ask: Any, tmp_pa
     command = ["gcc", "-I", include, source, "-o", program, *libraries, f"-Wl,-rpath,{tensorflow}"]
     subprocess.run(command, check=True)
 
-    history = {"item_objects": [101], "item_actions": ["buy"], "item_times": [NOW - 5]}
+    history = {"item_objects": [101], "item_actions": ["buy"], "item_times": [QUERY_TIME - 5]}
     examples = [
-        example(**history, candidate=[110], request_time=[NOW]),
-        example(candidate=[105], request_time=[NOW]),
+        example(**history, candidate=[110], request_time=[QUERY_TIME]),
+        example(candidate=[105], request_time=[QUERY_TIME]),
     ]
     files = []
     for number, serialized in enumerate(examples):

@@ -23,23 +23,23 @@ from hypothesis import strategies as st
 from tensorflow_serving.config import model_server_config_pb2
 
 from atrank_tf import LastObject, Schema, UserError
+from atrank_tf.models.registry import make_model, model_names
 from atrank_tf.run_directory import RunDirectory
-from atrank_tf.settings import MODELS
 from data_pipeline.dataset import TimelineData
-from export import serving_configs, session, versions, warmup
 from export import verify as verify_module
 from export.export_model import export_model
-from export.raw_inputs import RawInputs
+from export.graph.inputs import RawInputs
+from export.graph.scorer import Scorer
+from export.protocol.errors import ServingError
+from export.release import serving_configs, session, versions, warmup
 from export.score import score_file
-from export.scorer import Scorer
-from export.server.servable import Servable
-from export.status import ServingError
+from export.serve.servable import Servable
 from export.verify import verify
 from tests.atrank_tf.batches import make_batch
 from tests.conftest import DAY, START
 from tests.export.conftest import (
     HISTORY,
-    NOW,
+    QUERY_TIME,
     REQUEST,
     Exported,
     Inputs,
@@ -74,7 +74,7 @@ def test_scores_are_the_keras_models(run: Path, data: TimelineData, score: Any) 
     }
     rows = [ids["item"][c] for c in REQUEST["candidates"]]
     batch = make_batch(
-        [{"now": NOW, "history": history, "candidates": {"item": rows}}], data.schema
+        [{"query_time": QUERY_TIME, "history": history, "candidates": {"item": rows}}], data.schema
     )
     np.testing.assert_allclose(score(inputs_of(REQUEST, data.schema)), model(batch), atol=1e-5)
 
@@ -162,7 +162,7 @@ def test_examples_are_scored_like_rows(data: TimelineData, ask: Any, score: Any)
         for group, events in HISTORY.items()
         for name in events[0]
     }
-    asked = {"candidate": [110], "request_time": [NOW]}
+    asked = {"candidate": [110], "request_time": [QUERY_TIME]}
     cases = [
         ({**whole, **asked}, REQUEST["history"]),
         (asked, {}),
@@ -185,10 +185,10 @@ def test_an_explanation_stands_where_the_behavior_stood(
     run: Path, data: TimelineData, ask: Any, tmp_path: Path
 ) -> None:
     events = [{"object": 101 + i, "action": "buy", "time": START + (i + 1) * DAY} for i in range(5)]
-    late = {"object": 101, "action": "buy", "time": NOW}
+    late = {"object": 101, "action": "buy", "time": QUERY_TIME}
     shuffled = [events[3], late, events[0], events[4], events[1], events[2]]
     request = {
-        "time": NOW,
+        "time": QUERY_TIME,
         "history": {"item": shuffled, "query": HISTORY["query"]},
         "candidates": [110],
     }
@@ -243,11 +243,11 @@ def test_what_the_graph_handles(data: TimelineData, score: Any) -> None:
     np.testing.assert_allclose(score(changed(base, **beyond)), expected, atol=1e-6)
 
     # What happens at the request or after it is not seen; nor is a time below 0.
-    for at in (NOW, NOW + 5, -1):
+    for at in (QUERY_TIME, QUERY_TIME + 5, -1):
         late = changed(base, item_times=[[at] * 3], query_times=[[at]])
         np.testing.assert_allclose(score(late), empty, atol=1e-6)
 
-    # The order of the behaviours does not matter.
+    # The order of the behaviors does not matter.
     backwards = {n: v[:, ::-1] if v.ndim == 2 else v for n, v in base.items()}
     np.testing.assert_allclose(score(backwards), expected, atol=1e-6)
 
@@ -306,20 +306,20 @@ def test_a_run_ends_with_its_deadline(data: TimelineData, ask: Any) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("name", sorted(set(MODELS) - {"atrank", "bpr"}))
+@pytest.mark.parametrize("name", sorted(set(model_names()) - {"atrank", "bpr"}))
 def test_every_model_is_asked_by_the_same_code(
     name: str, data: TimelineData, run: Path, tmp_path: Path
 ) -> None:
     raw = RawInputs(data.schema, run / "objects", tmp_path, max_history=3)
-    scorer = Scorer(MODELS[name](data.schema, data.catalog), raw)
+    scorer = Scorer(make_model(name, data.schema, data.catalog), raw)
     rows = {k: tf.constant(v) for k, v in inputs_of(REQUEST, data.schema).items()}
     several = {k: tf.constant(v) for k, v in many_inputs(REQUEST, data.schema).items()}
     expected = scorer.score(rows, "item")["logit"]
     found = scorer.score_candidates(several, "item")["logit"]
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
     memory = scorer.encode(several)
-    assert set(memory) == set(scorer.memory.specs)
-    for key, spec in scorer.memory.specs.items():
+    assert set(memory) == set(scorer.state.specs)
+    for key, spec in scorer.state.specs.items():
         assert spec.is_compatible_with(memory[key]), key
     again = scorer.score_memory({**several, **memory}, "item")["logit"]
     np.testing.assert_allclose(again, found, atol=1e-6)
@@ -330,18 +330,22 @@ def test_models_that_read_the_order_get_that_of_the_timelines(
 ) -> None:
     raw = RawInputs(data.schema, run / "objects", tmp_path, max_history=3)
     scorer = Scorer(LastObject(data.schema), raw)
-    # The last of one instant is the last object row, wherever a request puts it.
+    # The last of one instant is the last object index, wherever a request puts it.
     known = pq.read_table(run / "objects/item.parquet")["object"].to_pylist()
     first, last = sorted([102, 105], key=known.index)
     for events in (HISTORY["item"], HISTORY["item"][::-1]):
-        request = {"time": NOW, "history": {"item": events}, "candidates": [101, first, last]}
+        request = {
+            "time": QUERY_TIME,
+            "history": {"item": events},
+            "candidates": [101, first, last],
+        }
         inputs = {k: tf.constant(v) for k, v in inputs_of(request, data.schema).items()}
         assert scorer.score(inputs, "item")["logit"].numpy().tolist() == [0.0, 0.0, 1.0]
 
 
 def test_long_histories_are_cut_to_the_newest(data: TimelineData, score: Any) -> None:
     events = [{"object": 100 + i, "action": "buy", "time": START + i * DAY} for i in range(30)]
-    whole = {"time": NOW, "history": {"item": events}, "candidates": [110]}
+    whole = {"time": QUERY_TIME, "history": {"item": events}, "candidates": [110]}
     newest = {**whole, "history": {"item": events[-3:]}}
     found = score(inputs_of(whole, data.schema))
     np.testing.assert_allclose(found, score(inputs_of(newest, data.schema)), atol=1e-6)
@@ -350,7 +354,9 @@ def test_long_histories_are_cut_to_the_newest(data: TimelineData, score: Any) ->
 @st.composite
 def rows(draw: st.DrawFn, width: int = 4) -> dict[str, list]:
     """Any row that the signature's types allow."""
-    numbers = st.integers(-(2**63), 2**63 - 1) | st.integers(95, 145) | st.integers(START, NOW)
+    numbers = (
+        st.integers(-(2**63), 2**63 - 1) | st.integers(95, 145) | st.integers(START, QUERY_TIME)
+    )
 
     def list_of(values: st.SearchStrategy) -> list:
         return draw(st.lists(values, min_size=width, max_size=width))

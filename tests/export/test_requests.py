@@ -10,22 +10,22 @@ import pytest
 
 from atrank_tf import UserError
 from data_pipeline.dataset import TimelineData
-from export.requests import Request, by_verb, many
+from export.protocol.request import Request, candidate_inputs, one_candidate_rows
 from export.score import score_file
-from tests.export.conftest import HISTORY, NOW, REQUEST
+from tests.export.conftest import HISTORY, QUERY_TIME, REQUEST
 
 
 def test_requests_of_different_sizes_are_padded_to_one(data: TimelineData) -> None:
-    short = {"time": NOW - 1.0, "candidates": [5], "history": {"query": HISTORY["query"]}}
-    inputs = many([Request.from_json(r) for r in (REQUEST, short)], data.schema)
+    short = {"time": QUERY_TIME - 1.0, "candidates": [5], "history": {"query": HISTORY["query"]}}
+    inputs = candidate_inputs([Request.from_json(r) for r in (REQUEST, short)], data.schema)
     assert inputs["candidates"].tolist() == [[101, 110, 133], [5, 0, 0]]
     assert inputs["num_candidates"].tolist() == [3, 1]
-    assert inputs["request_time"].tolist() == [NOW, NOW - 1]
+    assert inputs["request_time"].tolist() == [QUERY_TIME, QUERY_TIME - 1]
     assert inputs["item_objects"].tolist() == [[101, 102, 105], [0, 0, 0]]
     assert inputs["item_actions"].tolist() == [["buy", "view", "view"], ["", "", ""]]
     assert inputs["item_length"].tolist() == [3, 0]
     assert inputs["query_objects"].shape == (2, 1)
-    rows = by_verb(inputs)["score"]
+    rows = one_candidate_rows(inputs)
     assert rows["candidate"].tolist() == [101, 110, 133, 5]
     assert rows["item_length"].tolist() == [3, 3, 3, 0]
     assert rows["item_times"].shape == (4, 3)
@@ -34,8 +34,8 @@ def test_requests_of_different_sizes_are_padded_to_one(data: TimelineData) -> No
 def test_histories_may_be_data_frames(data: TimelineData) -> None:
     history = {name: pd.DataFrame(events) for name, events in HISTORY.items()}
     ids = pd.Series(REQUEST["candidates"])
-    found = many([Request(NOW, ids, history)], data.schema)
-    expected = many([Request.from_json(REQUEST)], data.schema)
+    found = candidate_inputs([Request(QUERY_TIME, ids, history)], data.schema)
+    expected = candidate_inputs([Request.from_json(REQUEST)], data.schema)
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)
@@ -65,7 +65,7 @@ def event(**changes: Any) -> dict[str, Any]:
         ({**REQUEST, "candidates": [2**70]}, "candidates: object id beyond 64 bits"),
         ({**REQUEST, "history": []}, "history: []: expected an object, group by group"),
         ({**REQUEST, "history": {"x": []}}, "history: group 'x': expected one of item, query"),
-        ({**REQUEST, "history": {"item": 1}}, "history: item: 1: expected a list of behaviours"),
+        ({**REQUEST, "history": {"item": 1}}, "history: item: 1: expected a list of behaviors"),
         ({**REQUEST, "history": {"item": [{}]}}, "history: item: 'object' is missing"),
         (event(price=3), "history: item: key 'price': expected one of action, object, time"),
         (event(action=None), "history: item: None: expected the action as a string"),

@@ -31,15 +31,16 @@ from tensorflow_serving.apis import (
 from atrank_tf import Schema, UserError
 from benchmarks.serving_soak import Server, send_malformed, soak
 from data_pipeline.dataset import TimelineData
-from export import serve
 from export.client import Client
-from export.requests import Request, predict_request
-from export.server import model_watcher, rest_service
-from export.server.backend import Backend
-from export.server.model_watcher import ModelWatcher
+from export.protocol.errors import ServingError, print_line
+from export.protocol.request import Request
+from export.protocol.tensors import predict_request
+from export.serve import model_watcher, rest_service
+from export.serve import server as serve
+from export.serve.backend import Backend
+from export.serve.model_watcher import ModelWatcher
 from export.smoke import smoke
-from export.status import ServingError, tell
-from tests.export.conftest import HISTORY, NOW, REQUEST, example, inputs_of, many_inputs
+from tests.export.conftest import HISTORY, QUERY_TIME, REQUEST, example, inputs_of, many_inputs
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Protocol = Literal["grpc", "rest"]
@@ -72,9 +73,9 @@ def test_a_client_gets_the_models_scores(client: Client, data: TimelineData, ask
     whole = Request.from_json(REQUEST)
     several = [
         whole,
-        Request(NOW, [3, 4], HISTORY, "query"),
-        Request(NOW, [110]),
-        Request(NOW, []),
+        Request(QUERY_TIME, [3, 4], HISTORY, "query"),
+        Request(QUERY_TIME, [110]),
+        Request(QUERY_TIME, []),
     ]
     found = client.score(several)
     expected = ask("score_candidates", many_inputs(REQUEST, data.schema))["score"][0]
@@ -98,19 +99,19 @@ def test_a_client_gets_the_models_scores(client: Client, data: TimelineData, ask
 def test_many_requests_are_sent_in_several_calls(
     server: Server, data: TimelineData, client: Client
 ) -> None:
-    requests_ = [Request(NOW, [101 + n % 7], HISTORY) for n in range(7)]
+    requests_ = [Request(QUERY_TIME, [101 + n % 7], HISTORY) for n in range(7)]
     with Client(data.schema, server.grpc, max_rows=3) as small:
         np.testing.assert_allclose(small.score(requests_), client.score(requests_), atol=1e-6)
-        many = Request(NOW, list(range(101, 108)), HISTORY)
+        many = Request(QUERY_TIME, list(range(101, 108)), HISTORY)
         for mine, whole in zip(small.explain(many), client.explain(many), strict=True):
             np.testing.assert_allclose(mine["item"], whole["item"], atol=1e-6)
 
 
 def test_a_client_tells_what_is_wrong(client: Client) -> None:
     with pytest.raises(UserError, match="target 'user': expected one of item, query"):
-        client.score([Request(NOW, [1], {}, "user")])
+        client.score([Request(QUERY_TIME, [1], {}, "user")])
     with pytest.raises(UserError, match="candidates: object 'a': expected an integer"):
-        client.score([Request(NOW, ["a"])])
+        client.score([Request(QUERY_TIME, ["a"])])
     with pytest.raises(ServingError, match='signature key "no" not found') as caught:
         client.predict("no", {})
     codes = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT)  # Both 400.
@@ -125,13 +126,13 @@ def test_a_client_tells_what_is_not_there(
     for wrong in ({"model": "other"}, {"version": 7}):
         with Client(data.schema, address, protocol=protocol, **wrong) as client:
             with pytest.raises(ServingError, match="not found") as caught:
-                client.score([Request(NOW, [1])])
+                client.score([Request(QUERY_TIME, [1])])
             assert caught.value.code == grpc.StatusCode.NOT_FOUND
             with pytest.raises(ServingError, match="Could not find any versions of model"):
                 client.versions()
     gone = Client(data.schema, "127.0.0.1:1", protocol=protocol, timeout=0.3, retries=1)
     with pytest.raises(ServingError) as caught:
-        gone.score([Request(NOW, [1])])
+        gone.score([Request(QUERY_TIME, [1])])
     unreachable = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
     assert caught.value.code in unreachable
 
@@ -171,8 +172,8 @@ def test_rest_takes_rows_and_columns(server: Server, data: TimelineData, ask: An
 
 
 def test_regressions_take_examples(server: Server, ask: Any) -> None:
-    features = {"candidate": 110, "request_time": NOW, "item_objects": [101, 102]}
-    context = {"item_times": [NOW - 9, NOW - 5], "item_actions": ["buy", "view"]}
+    features = {"candidate": 110, "request_time": QUERY_TIME, "item_objects": [101, 102]}
+    context = {"item_times": [QUERY_TIME - 9, QUERY_TIME - 5], "item_actions": ["buy", "view"]}
     serialized = [example(**{k: v if isinstance(v, list) else [v] for k, v in both.items()})
                   for both in ({**context, **features}, {**context, "candidate": 5})]  # fmt: skip
     expected = ask("score_examples", {"inputs": np.array(serialized, object)})["outputs"]
@@ -389,7 +390,7 @@ def test_a_version_is_swapped_in_under_load_and_what_was_asked_is_answered(
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             assert client.versions()[2] == "AVAILABLE"
-            long = Request(NOW, list(range(100, 140)) * 500, HISTORY)
+            long = Request(QUERY_TIME, list(range(100, 140)) * 500, HISTORY)
             scores: list[Any] = []
             asking = threading.Thread(target=lambda: scores.extend(client.score([long])))
             asking.start()
@@ -460,8 +461,8 @@ def test_a_server_goes_on_when_nobody_reads_what_it_says() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stream:
-        tell("to nobody", stream)
-        tell("nor this", stream)
+        print_line("to nobody", stream)
+        print_line("nor this", stream)
 
 
 def test_looking_for_versions_survives_what_goes_wrong(

@@ -1,0 +1,52 @@
+"""The bias of each object: what its popularity alone says."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.layers.embedding_table import EmbeddingTable
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class ObjectBias(EmbeddingTable):
+    """A number for each object of a target group, added to the logits of its candidates.
+
+    It stays in float32 whatever the precision: log-odds lose too much in bfloat16.
+
+    Args:
+        num_embeddings: Number of embeddings in the group's vocabulary.
+
+    Example:
+
+    >>> bias = ObjectBias(num_embeddings=3)
+    >>> catalog = {"embedding_indices": np.array([0, 1, 2]), "train_counts": np.array([0, 9, 1])}
+    >>> bias.set_log_odds(catalog)
+    >>> np.round(bias(tf.constant([1, 2])), 2)
+    array([ 0.84, -0.77], dtype=float32)
+    """
+
+    def __init__(self, num_embeddings: int, **kwargs: Any) -> None:
+        fixed = {"width": 1, "initializer": "zeros", "l2": 0.0, "dtype": "float32"}
+        super().__init__(num_embeddings, **{**kwargs, **fixed})
+
+    def set_log_odds(self, objects: dict[str, np.ndarray]) -> None:
+        """Starts each bias where popularity alone would have it.
+
+        A positive is drawn by how often objects occur, a negative uniformly, so the log-odds of
+        a candidate known by its count alone are log(count / mean count). Attention then learns
+        what popularity does not explain.
+
+        Args:
+            objects: `embedding_indices` and `train_counts`, int64 [num_objects] each.
+        """
+        indices, counts = objects["embedding_indices"], objects["train_counts"] + 1.0
+        totals = np.bincount(indices, counts, self.num_embeddings)
+        objects_of_each = np.bincount(indices, minlength=self.num_embeddings)
+        means = totals / np.maximum(1, objects_of_each)
+        self.table.assign(np.log(np.maximum(means, 1.0) / counts.mean())[:, np.newaxis])
+
+    def call(self, indices: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the biases of embedding indices, float32 [n] of integers [n]."""
+        return super().call(indices, training)[:, 0]

@@ -1,0 +1,90 @@
+"""CNN with max-pooling: the paper's convolutional competitor."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.models.history_ranker import HistoryRanker
+from atrank_tf.models.ranker import History, QueryTimes, batch_size, single_query_time
+from data_pipeline import ragged
+from data_pipeline.schema import Schema
+
+# Behaviors that a filter sees at once, and filters of each such window.
+_WINDOWS = range(1, 11)
+_FILTERS = 32
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class CNN(HistoryRanker):
+    """Runs filters over a history, oldest behavior first, and keeps each one's maximum.
+
+    Args:
+        schema: Description of the data.
+        catalog: What is known of each group's objects: `TimelineData.catalog`.
+        **kwargs: `width` and what else `HistoryRanker` has.
+
+    Reference:
+        ATRank's competitor "CNN + Pooling", after Kim, "Convolutional Neural Networks for
+        Sentence Classification", EMNLP 2014. Windows and filters are those of the code that
+        ATRank's authors released.
+    """
+
+    is_in_paper = True
+
+    def __init__(
+        self,
+        schema: Schema,
+        catalog: dict[str, dict[str, np.ndarray]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(schema, **kwargs)
+        self.tokens = self.new_tokens(catalog)
+        self.filters = [
+            keras.layers.Conv1D(
+                _FILTERS,
+                window,
+                padding="same",
+                activation="relu",
+                name=f"filters_{window}",
+                dtype=self.dtype_policy,
+            )
+            for window in _WINDOWS
+        ]
+        for filters in self.filters:
+            filters.build((None, None, self.width))
+        self.project = keras.layers.Dense(self.width, name="project", dtype=self.dtype_policy)
+        self.project.build((None, len(_WINDOWS) * _FILTERS))
+
+    def encode(
+        self,
+        history: History,
+        query_time: QueryTimes,
+        user: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Returns what the filters found in each history, float [batch, width]."""
+        rows = batch_size(query_time)
+        tokens = self.tokens(history, single_query_time(query_time), rows, training=training)
+        tokens = ragged.sort_rows(tokens, self.tokens.times(history, rows))
+        padded = ragged.pad(tokens)
+        is_token = tf.sequence_mask(tokens.row_lengths(), tf.shape(padded)[1], padded.dtype)
+        # What a filter finds is 0 or more, so 0 hides padding from the maximum.
+        found = [
+            tf.reduce_max(filters(padded) * is_token[:, :, tf.newaxis], axis=1)
+            for filters in self.filters
+        ]
+        return self.project(tf.concat(found, axis=-1))
+
+    def score_target(
+        self,
+        target: str,
+        state: tf.Tensor,
+        objects: tf.RaggedTensor,
+        query_times: tf.Tensor,
+        training: bool = False,
+    ) -> tf.RaggedTensor:
+        """Scores candidates by their dot product with what was found, plus a bias."""
+        h = self.tokens.candidates(target, objects, training=training)
+        return self.tokens.logits(target, objects, h, ragged.spread(objects, state))

@@ -1,0 +1,65 @@
+"""Popularity: the floor that every model must clear."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from atrank_tf.models.ranker import History, QueryTimes, Ranker
+from data_pipeline import ragged
+from data_pipeline.schema import Schema
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class Popularity(Ranker):
+    """Ranks objects by how often they occur in the training period; it has nothing to train.
+
+    Args:
+        schema: Description of the data.
+        catalog: What is known of each group's objects: `TimelineData.catalog`.
+    """
+
+    serves_every_time = True
+    is_trained = False
+    reads_history = False
+
+    def __init__(
+        self,
+        schema: Schema,
+        catalog: dict[str, dict[str, np.ndarray]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(schema, **kwargs)
+        self.log_counts = {}
+        for target in schema.targets:
+            self.log_counts[target] = self.add_weight(
+                name=f"{target}_log_counts",
+                shape=(schema.group(target).num_objects,),
+                initializer="zeros",
+                trainable=False,
+            )
+            if catalog:
+                self.log_counts[target].assign(np.log1p(catalog[target]["train_counts"]))
+
+    def encode(
+        self,
+        history: History,
+        query_time: QueryTimes,
+        user: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Returns `query_time`: there is nothing to remember."""
+        return query_time
+
+    def score_target(
+        self,
+        target: str,
+        state: tf.Tensor,
+        objects: tf.RaggedTensor,
+        query_times: tf.Tensor,
+        training: bool = False,
+    ) -> tf.RaggedTensor:
+        """Scores candidates by log(1 + count)."""
+        log_counts = tf.gather(self.log_counts[target].value, objects.flat_values)
+        return ragged.like(objects, tf.cast(log_counts, tf.float32))

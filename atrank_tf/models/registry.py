@@ -1,0 +1,192 @@
+"""The registry: every model by the name that command lines, runs and reports call it.
+
+To add a baseline, write it as a `Ranker` in one file and register it here in one line. What is true
+of it is said by its class; no other module keeps a list of names.
+"""
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+from atrank_tf.models.atrank import ATRank
+from atrank_tf.models.baselines import BPR, BST, CNN, DIN, BiLSTM, LastObject, Popularity, SASRec
+from atrank_tf.models.ranker import Ranker
+from data_pipeline.core.errors import UserError
+
+_KINDS = {int: "integer", float: "number", bool: "boolean", str: "string"}
+
+
+class _Entry(NamedTuple):
+    cls: type[Ranker]
+    arguments: Mapping[str, Any]
+
+
+class Argument(NamedTuple):
+    """An argument of a model's constructor that a run may set.
+
+    Attributes:
+        kind: "integer", "number", "boolean", "string" or "enum".
+        default: Its default.
+        choices: The values of an "enum".
+        meaning: What the class' docstring says of it.
+    """
+
+    kind: str
+    default: Any
+    choices: tuple[str, ...]
+    meaning: str
+
+
+_registry: dict[str, _Entry] = {}
+
+
+def register(name: str, cls: type[Ranker], **arguments: Any) -> None:
+    """Gives a model a name.
+
+    Args:
+        name: What command lines, runs and reports call it.
+        cls: Its class.
+        **arguments: Of its constructor, fixed under this name.
+
+    Example:
+
+    >>> register("narrow_cnn", CNN, width=16)
+    >>> model_class("narrow_cnn").__name__
+    'CNN'
+    >>> unregister("narrow_cnn")
+    """
+    _registry[name] = _Entry(cls, arguments)
+
+
+def unregister(name: str) -> None:
+    """Takes a name back.
+
+    Example:
+
+    >>> register("other", CNN)
+    >>> unregister("other")
+    >>> "other" in model_names()
+    False
+    """
+    del _registry[name]
+
+
+def model_names() -> list[str]:
+    """Returns the names of all models, in the order in which they were registered.
+
+    Example:
+
+    >>> model_names()[:2]
+    ['atrank', 'bilstm']
+    """
+    return list(_registry)
+
+
+def model_class(name: str) -> type[Ranker]:
+    """Returns the class of a model, which says what is true of it.
+
+    Raises:
+        UserError: There is no model of this name.
+
+    Example:
+
+    >>> model_class("popularity").is_trained
+    False
+    """
+    return _entry(name).cls
+
+
+def make_model(name: str, *args: Any, **kwargs: Any) -> Ranker:
+    """Makes a model.
+
+    Args:
+        name: Its name.
+        *args: Schema and catalog.
+        **kwargs: Arguments of its constructor that differ from the defaults.
+
+    Raises:
+        UserError: There is no model of this name, or its arguments do not fit.
+
+    Example:
+
+    >>> make_model("cnn", *toy_schema_and_catalog(), width=8).width
+    8
+    """
+    entry = _entry(name)
+    try:
+        return entry.cls(*args, **{**entry.arguments, **kwargs})
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model {name!r}: {error}") from error
+
+
+def trains_on_windows(name: str, arguments: Mapping[str, Any]) -> bool:
+    """Returns whether a model with some arguments can train on rows of windows.
+
+    Example:
+
+    >>> trains_on_windows("atrank", {"form": "paper"})
+    False
+    """
+    entry = _entry(name)
+    return entry.cls.trains_on_windows(**{**entry.arguments, **arguments})
+
+
+def model_arguments(name: str) -> dict[str, Argument]:
+    """Returns the arguments of a model that a run may set, from its constructor and docstring.
+
+    Example:
+
+    >>> model_arguments("atrank")["num_spaces"].default
+    4
+    >>> model_arguments("popularity")
+    {}
+    """
+    entry = _entry(name)
+    arguments: dict[str, Argument] = {}
+    for cls in entry.cls.__mro__:
+        if not issubclass(cls, Ranker):
+            break
+        meanings = _meanings(cls)
+        for parameter in inspect.signature(cls.__init__).parameters.values():
+            kind = _kind(parameter.annotation)
+            if kind and parameter.name not in {*arguments, *entry.arguments}:
+                arguments[parameter.name] = Argument(
+                    kind,
+                    parameter.default,
+                    get_args(parameter.annotation) if kind == "enum" else (),
+                    meanings.get(parameter.name, ""),
+                )
+    return arguments
+
+
+def _entry(name: str) -> _Entry:
+    if name not in _registry:
+        raise UserError(f"model is {name!r}: expected one of {', '.join(_registry)}")
+    return _registry[name]
+
+
+def _kind(annotation: Any) -> str:
+    """How a flag holds a parameter; "" for what a run cannot set."""
+    return "enum" if get_origin(annotation) is Literal else _KINDS.get(annotation, "")
+
+
+def _meanings(cls: type) -> dict[str, str]:
+    """What the section "Args" of a class' docstring says of each argument."""
+    section = re.search(r"^Args:\n(.*?)(?:\n\S|\Z)", inspect.getdoc(cls) or "", re.M | re.S)
+    if section is None:
+        return {}
+    entries = re.findall(r"^    (\w+): (.*?)(?=^    \S|\Z)", section[1], re.M | re.S)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+register("atrank", ATRank)
+register("bilstm", BiLSTM, attention=False)
+register("bilstm_attention", BiLSTM, attention=True)
+register("bpr", BPR)
+register("bst", BST)
+register("cnn", CNN)
+register("din", DIN)
+register("last_object", LastObject)
+register("popularity", Popularity)
+register("sasrec", SASRec)

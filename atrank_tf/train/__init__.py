@@ -1,0 +1,1 @@
+"""Trains a model: `python -m atrank_tf.train`."""

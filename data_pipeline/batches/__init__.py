@@ -1,0 +1,1 @@
+"""Batches of examples, cut out of timelines as they are read."""

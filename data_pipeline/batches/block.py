@@ -1,0 +1,116 @@
+"""A block: the timelines of some users, parsed, and what can be asked of it.
+
+All of it is whole-array work: nothing here runs per user or per event. Of each user and
+group the events stand together, sorted by time.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from data_pipeline import ragged
+from data_pipeline.schema import Group, Schema
+
+Block = dict[str, Any]
+
+# Where a range starts and ends, int64 [n] each.
+Range = tuple[tf.Tensor, tf.Tensor]
+
+# Room for a time in a key that also holds a user's position in the block: until the year
+# 2248 in milliseconds.
+_TIME_BITS = 43
+_TIME_MASK = (1 << _TIME_BITS) - 1
+
+
+def parse_timelines(records: tf.Tensor, schema: Schema) -> Block:
+    """Parses serialized timelines, string [users], into ragged int64 features."""
+    several = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+    scalar = tf.io.FixedLenFeature([], tf.int64)
+    features: dict[str, Any] = dict.fromkeys(
+        ("user_index", "validation_start", "test_start"), scalar
+    )
+    for group in schema.groups:
+        names = ["object", "action", "time"]
+        if group.impressions:
+            names += ["candidate", "candidate_time", "label"]
+        features |= {f"{group.name}/{name}": several for name in names}
+    return tf.io.parse_example(records, features)
+
+
+def target_features(group: Group) -> tuple[str, str]:
+    """Returns the names of the features that hold the targets' times and objects."""
+    names = ("candidate_time", "candidate") if group.impressions else ("time", "object")
+    return f"{group.name}/{names[0]}", f"{group.name}/{names[1]}"
+
+
+def keys(times: tf.RaggedTensor) -> tf.Tensor:
+    """One number for the user's position in the block and the time; it sorts as the pair does."""
+    return tf.bitwise.left_shift(ragged.row_ids(times), _TIME_BITS) + times.flat_values
+
+
+def key_user(keys: tf.Tensor) -> tf.Tensor:
+    """The user's position in what `keys` returned."""
+    return tf.bitwise.right_shift(keys, _TIME_BITS)
+
+
+def key_time(keys: tf.Tensor) -> tf.Tensor:
+    """The time in what `keys` returned."""
+    return tf.bitwise.bitwise_and(keys, tf.constant(_TIME_MASK, tf.int64))
+
+
+def is_new(values: tf.Tensor) -> tf.Tensor:
+    """Whether each of the sorted values differs from the one before it."""
+    return tf.concat([tf.ones_like(values[:1], tf.bool), values[1:] != values[:-1]], axis=0)
+
+
+def equal_ranges(sorted_values: tf.Tensor, wanted: tf.Tensor) -> Range:
+    """Where the values that equal each wanted one start and end."""
+    return (
+        tf.searchsorted(sorted_values, wanted, side="left", out_type=tf.int64),
+        tf.searchsorted(sorted_values, wanted, side="right", out_type=tf.int64),
+    )
+
+
+def history_ranges(
+    block: Block, schema: Schema, max_history: int, query_keys: tf.Tensor
+) -> dict[str, Range]:
+    """Where the newest events of each group strictly before each query stand.
+
+    Args:
+        block: The block.
+        schema: The schema.
+        max_history: Events of each group at most.
+        query_keys: Users and query times, as `keys` has them: int64 [queries].
+    """
+    history = {}
+    for group in schema.groups:
+        times = block[f"{group.name}/time"]
+        limits = tf.searchsorted(keys(times), query_keys, side="left", out_type=tf.int64)
+        starts = tf.gather(times.row_starts(), key_user(query_keys))
+        history[group.name] = (tf.maximum(starts, limits - max_history), limits)
+    return history
+
+
+def position_in_query(times: tf.RaggedTensor) -> tf.Tensor:
+    """Each event's position among its user's events of the same time: 0, 1 ..., flat."""
+    query_keys = keys(times)
+    first = tf.searchsorted(query_keys, query_keys, out_type=tf.int64)
+    return tf.range(tf.shape(query_keys, tf.int64)[0]) - first
+
+
+def in_split(block: Block, times: tf.RaggedTensor, split: str) -> tf.Tensor:
+    """Whether each time lies in a split of its user: bool, flat."""
+    row_ids = ragged.row_ids(times)
+    validation_start = tf.gather(block["validation_start"], row_ids)
+    test_start = tf.gather(block["test_start"], row_ids)
+    t = times.flat_values
+    return {
+        "train": t < validation_start,
+        "validation": tf.logical_and(t >= validation_start, t < test_start),
+        "test": t >= test_start,
+    }[split]
+
+
+def pool(group: Group, split: str) -> int:
+    """Training draws from what training saw; evaluation from all that was ever logged."""
+    return group.num_trained if split == "train" else group.num_logged

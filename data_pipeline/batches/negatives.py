@@ -1,0 +1,146 @@
+"""Negatives: objects drawn uniformly from those that a user never touched."""
+
+import tensorflow as tf
+
+from data_pipeline import ragged
+from data_pipeline.batches.block import is_new
+
+# Room for an object index in a key that also holds a user's position in the block.
+_OBJECT_BITS = 40
+
+
+def distinct_objects(objects: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Returns each row's distinct values, sorted: int64 [rows, (values)] to the same."""
+    keys = tf.bitwise.left_shift(ragged.row_ids(objects), _OBJECT_BITS) + objects.flat_values
+    keys = tf.sort(keys)
+    keys = tf.boolean_mask(keys, is_new(keys))
+    return tf.RaggedTensor.from_value_rowids(
+        tf.bitwise.bitwise_and(keys, (1 << _OBJECT_BITS) - 1),
+        tf.bitwise.right_shift(keys, _OBJECT_BITS),
+        nrows=objects.nrows(),
+        validate=False,
+    )
+
+
+def num_untouched(bounds: tf.RaggedTensor, pool: int) -> tf.Tensor:
+    """Returns how many objects of [0, pool) each row has not touched: int64 [rows]."""
+    return pool - bounds.row_lengths()
+
+
+def untouched_bounds(touched: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Prepares draws of what rows have not touched, once for all of them.
+
+    With a row's touched objects s_0 < s_1 < ..., its r-th untouched object is r + k, where k
+    counts the j with s_j - j <= r.
+
+    Args:
+        touched: The distinct objects of each row, sorted: int64 [rows, (objects)].
+
+    Returns:
+        s_j - j in ascending keys that also hold the row, int64 [rows, (objects)].
+    """
+    rows = ragged.row_ids(touched)
+    positions = tf.range(tf.shape(rows, out_type=tf.int64)[0]) - tf.gather(
+        touched.row_starts(), rows
+    )
+    keys = tf.bitwise.left_shift(rows, _OBJECT_BITS) + touched.flat_values - positions
+    return touched.with_flat_values(keys)
+
+
+def random_numbers(*keys: tf.Tensor) -> tf.Tensor:
+    """Returns a random number for each combination of keys, int64 [n], 0 or more.
+
+    It depends on what it is drawn for, and not on the batch that this happens to be in: a
+    query's negatives stay the same however batches are cut.
+
+    Args:
+        *keys: Integers [n] or [].
+
+    Reference:
+        Steele, Lea & Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014:
+        the mixing function of SplitMix64.
+    """
+    state = tf.zeros([], tf.uint64)
+    for key in keys:
+        state = tf.bitwise.bitwise_xor(state, tf.bitcast(tf.cast(key, tf.int64), tf.uint64))
+        state += tf.constant(0x9E3779B97F4A7C15, tf.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            state = _fold(state, shift) * tf.constant(factor, tf.uint64)
+        state = _fold(state, 31)
+    return tf.bitcast(tf.bitwise.right_shift(state, tf.constant(1, tf.uint64)), tf.int64)
+
+
+@tf.function(autograph=False)  # Traced once for all pipelines: it is a third of their graphs.
+def random_order(positions: tf.Tensor, sizes: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """Returns what stands at positions of a random order of 0 .. size - 1.
+
+    Different positions of one order hold different numbers, and no order is ever written
+    out: each key is a permutation that can be computed anywhere. It permutes the cells of
+    a grid a little larger than `size`, in rounds that shift each row or column by a random
+    number of its own, until it meets a cell that is numbered below `size`.
+
+    Args:
+        positions: int64 [n], each in [0, size).
+        sizes: int64 [n], 1 or more.
+        keys: Which order, int64 [n].
+
+    Returns:
+        int64 [n], each in [0, size).
+
+    Reference:
+        Black & Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002: the
+        generalized Feistel cipher and cycle walking.
+    """
+    height = tf.cast(tf.math.ceil(tf.sqrt(tf.cast(sizes, tf.float64))), tf.int64)
+    width = -(-sizes // height)
+
+    def shuffle(cells: tf.Tensor) -> tf.Tensor:
+        row, column = cells // width, cells % width
+        for turn in range(3):
+            row = (row + random_numbers(keys, 2 * turn, column) % height) % height
+            column = (column + random_numbers(keys, 2 * turn + 1, row) % width) % width
+        return row * width + column
+
+    def walk(cells: tf.Tensor) -> tuple[tf.Tensor]:
+        return (tf.where(cells < sizes, cells, shuffle(cells)),)
+
+    (cells,) = tf.while_loop(
+        lambda cells: tf.reduce_any(cells >= sizes), walk, (shuffle(positions),)
+    )
+    return cells
+
+
+def sample_untouched(
+    bounds: tf.RaggedTensor,
+    pool: int,
+    rows: tf.Tensor,
+    positions: tf.Tensor,
+    keys: tf.Tensor,
+) -> tf.Tensor:
+    """Draws objects that a row has not touched, each equally likely.
+
+    Exact and without rejection, in time that depends on the number of draws and hardly on
+    how much was touched.
+
+    Args:
+        bounds: What `untouched_bounds` returned of objects in [0, pool).
+        pool: Number of objects to draw from.
+        rows: For whom to draw, one object each: int64 [n], indices into `bounds`.
+            What is drawn for one that has no untouched object left has no meaning.
+        positions: Which draw of its key each is, 0, 1, 2 ...: int64 [n]. No object comes
+            twice before all have come once.
+        keys: Random numbers of 0 or more: int64 [n].
+
+    Returns:
+        Objects in [0, pool), int64 [n].
+    """
+    untouched = tf.maximum(tf.gather(num_untouched(bounds, pool), rows), 1)
+    ranks = random_order(positions % untouched, untouched, keys)
+    wanted = tf.bitwise.left_shift(rows, _OBJECT_BITS) + ranks
+    before = tf.searchsorted(bounds.flat_values, wanted, side="right", out_type=tf.int64)
+    return ranks + before - tf.gather(bounds.row_starts(), rows)
+
+
+def _fold(state: tf.Tensor, shift: int) -> tf.Tensor:
+    shifted = tf.bitwise.right_shift(state, tf.constant(shift, tf.uint64))
+    return tf.bitwise.bitwise_xor(state, shifted)

@@ -1,0 +1,95 @@
+"""How rows are packed into batches: which rows share one, and how large it is.
+
+A batch holds about `max_tokens` events and candidates. Rows of like length share a batch, so that
+padding them to one length costs little.
+"""
+
+import dataclasses
+import math
+
+import tensorflow as tf
+
+from data_pipeline.batches.block import Block, is_new
+from data_pipeline.batches.options import BatchOptions
+from data_pipeline.batches.queries import query_rows
+from data_pipeline.batches.windows import window_rows
+from data_pipeline.schema import Schema
+
+# A row costs something even without a history: no batch gets more rows than this.
+_MAX_ROWS = 512
+
+
+def pack_rows(
+    block: Block, schema: Schema, split: str, options: BatchOptions, seed: tf.Tensor
+) -> Block:
+    """Adds to a block of timelines its rows, packed into batches.
+
+    Args:
+        block: What `parse_timelines` returned.
+        schema: The schema.
+        split: "train", "validation" or "test".
+        options: Resolved.
+        seed: Two integers.
+
+    Returns:
+        The block with `rows`: `batch` (ascending), the `user`'s position in the block, for
+        each group of `history` and each target group of `targets` where the row's range
+        starts and ends in the flat features, and of queries the `time`: int64 [rows].
+    """
+    assert options.max_tokens is not None  # It is resolved.
+    find = window_rows if options.rows == "windows" else query_rows
+    kinds = [(target,) for target in schema.targets] if options.single_target else [schema.targets]
+    parts = []
+    for number, targets in enumerate(kinds):
+        part = find(block, dataclasses.replace(schema, targets=targets), split, options, seed)
+        nothing = tf.zeros_like(part["user"])
+        ranges = {
+            target: part["targets"].get(target, (nothing, nothing)) for target in schema.targets
+        }
+        parts.append(part | {"targets": ranges, "kind": nothing + number})
+    rows = tf.nest.map_structure(lambda *columns: tf.concat(columns, axis=0), *parts)
+    lengths = tf.add_n([limits - starts for starts, limits in rows["history"].values()])
+    counts = tf.zeros_like(lengths)
+    for target, (starts, limits) in rows["targets"].items():
+        targets = limits - starts
+        labelled = bool(schema.group(target).impressions)
+        counts += targets if labelled else _num_candidates(targets, split, options)
+    order = _batch_order(lengths, counts, split == "train", seed + 1)
+    order = tf.gather(order, tf.argsort(tf.gather(rows["kind"], order), stable=True))
+    sizes = tf.gather(tf.maximum(lengths + counts, options.max_tokens // _MAX_ROWS), order)
+    batch = tf.cumsum(sizes) // options.max_tokens
+    rows = tf.nest.map_structure(lambda column: tf.gather(column, order), rows)
+    begins = tf.logical_or(is_new(batch), is_new(rows.pop("kind")))
+    return block | {"rows": rows | {"batch": tf.cumsum(tf.cast(begins, tf.int64)) - 1}}
+
+
+def num_batches(block: Block) -> tf.Tensor:
+    """Returns how many batches the rows of a block were packed into."""
+    return tf.reduce_max(tf.concat([[-1], block["rows"]["batch"]], axis=0)) + 1
+
+
+def _num_candidates(positives: tf.Tensor, split: str, options: BatchOptions) -> tf.Tensor:
+    """How many candidates a row has with so many positives; none without a positive."""
+    assert options.num_negatives is not None  # It is resolved.
+    if split == "train":
+        return positives * (1 + options.num_negatives)
+    return tf.where(positives > 0, positives + options.num_negatives, 0)
+
+
+def _batch_order(
+    lengths: tf.Tensor, counts: tf.Tensor, is_training: bool, seed: tf.Tensor
+) -> tf.Tensor:
+    """The order in which rows fill batches: like lengths together, then like counts.
+
+    Lengths are alike within some 15%. In training, noise on where one class ends and on
+    the counts lets ever new rows meet.
+    """
+    noise = tf.random.stateless_uniform([2, tf.shape(lengths)[0]], seed)
+    if not is_training:
+        noise = tf.zeros_like(noise)
+    length_class = tf.floor(
+        5 * tf.math.log(tf.cast(lengths, tf.float32) + 1) / math.log(2.0) + noise[0]
+    )
+    by_count = tf.math.log(tf.cast(counts, tf.float32) + 1) + 0.1 * noise[1]
+    # The logarithm of a count stays below 64, so the length's class decides first.
+    return tf.argsort(64 * length_class + by_count, stable=True)

@@ -1,0 +1,138 @@
+"""Rows of windows: many query times of a user in one row.
+
+A user's training period, the events and targets of all groups in the order of time, is divided
+into windows of `max_history // 2` entries. Where the first one ends is random, so windows differ
+from epoch to epoch. With max_history = 8:
+
+    entries      e0 e1 | e2 e3 e4 e5 | e6 e7 e8 e9 | e10 ...
+    window       0     | 1           | 2           | 3
+    queries                            q6 q7 q8 q9            the targets among e6 .. e9
+    history      <= 4 of each group before q6, and all up to q9 of the newest 8 before q9
+
+So the first target of a window sees at least the newest half of a history and the last one all of
+it, and every target comes once an epoch.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from data_pipeline import ragged
+from data_pipeline.batches.block import (
+    Block,
+    Range,
+    equal_ranges,
+    history_ranges,
+    in_split,
+    is_new,
+    key_user,
+    keys,
+    target_features,
+)
+from data_pipeline.batches.options import BatchOptions
+from data_pipeline.schema import Schema
+
+# Room for the number of a window in a key that also holds a user's position in the block.
+_WINDOW_BITS = 40
+_NO_WINDOW = (1 << _WINDOW_BITS) - 1
+
+# The key of an entry of another split; it sorts behind all others.
+_NEVER = tf.int64.max
+
+
+def window_rows(
+    block: Block, schema: Schema, split: str, options: BatchOptions, seed: tf.Tensor
+) -> dict[str, Any]:
+    """Returns a row for each window of a user's training period that has targets.
+
+    Args:
+        block: What `parse_timelines` returned.
+        schema: The schema, of the targets that rows hold.
+        split: "train".
+        options: Resolved.
+        seed: Two integers, of where windows end.
+
+    Returns:
+        `user`, `history` and `targets`, as `packing.pack_rows` has them.
+    """
+    size = max(1, options.max_history // 2)
+    target_times = {t: target_features(schema.group(t))[0] for t in schema.targets}
+    names = [f"{group.name}/time" for group in schema.groups]
+    names = list(dict.fromkeys([*names, *target_times.values()]))
+    window_keys = _window_keys(block, names, split, size, seed)
+
+    with_targets = _with_targets([window_keys[name] for name in target_times.values()])
+    targets = {t: equal_ranges(window_keys[n], with_targets) for t, n in target_times.items()}
+    first, last = _first_and_last_query(
+        [(keys(block[name]), targets[target]) for target, name in target_times.items()]
+    )
+    half = history_ranges(block, schema, options.max_history - size, first)
+    whole = history_ranges(block, schema, options.max_history, last)
+    return {
+        "user": tf.bitwise.right_shift(with_targets, _WINDOW_BITS),
+        "history": {
+            group: (tf.minimum(half[group][0], start), limit)
+            for group, (start, limit) in whole.items()
+        },
+        "targets": targets,
+    }
+
+
+def _window_keys(
+    block: Block, names: list[str], split: str, size: int, seed: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Which window of its user each entry is in: one number for both, by the times' names."""
+    times = {name: block[name] for name in names}
+    in_period = {name: in_split(block, each, split) for name, each in times.items()}
+    ranks, users_of_ranks = _rank_in_time(times, in_period)
+
+    users = tf.range(tf.shape(block["user_index"], tf.int64)[0])
+    starts, limits = equal_ranges(users_of_ranks, users)
+    offsets = tf.random.stateless_uniform(tf.shape(users), seed, 0, size, tf.int64)
+    origins = starts - tf.where(limits - starts > size, offsets, 0)
+
+    window_keys = {}
+    for name, each in times.items():
+        number = (ranks[name] - ragged.per_value(each, origins)) // size
+        number = tf.where(in_period[name], number, _NO_WINDOW)
+        window_keys[name] = tf.bitwise.left_shift(ragged.row_ids(each), _WINDOW_BITS) + number
+    return window_keys
+
+
+def _rank_in_time(
+    times: dict[str, tf.RaggedTensor], in_period: dict[str, tf.Tensor]
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Each entry's position when all are sorted by user and time, and the user at each position."""
+    entry_keys = [tf.where(in_period[name], keys(each), _NEVER) for name, each in times.items()]
+    joined = tf.concat(entry_keys, axis=0)
+    order = tf.argsort(joined, stable=True)
+    ranks = tf.cast(tf.math.invert_permutation(order), tf.int64)
+    sizes = [tf.size(mask) for mask in in_period.values()]
+    by_name = dict(zip(times, tf.split(ranks, sizes), strict=True))
+    return by_name, key_user(tf.gather(joined, order))
+
+
+def _with_targets(window_keys: list[tf.Tensor]) -> tf.Tensor:
+    """The windows that hold a target, each once, ascending: int64 [windows]."""
+    ascending = tf.sort(tf.concat(window_keys, axis=0))
+    is_window = tf.bitwise.bitwise_and(ascending, _NO_WINDOW) != _NO_WINDOW
+    return tf.boolean_mask(ascending, tf.logical_and(is_new(ascending), is_window))
+
+
+def _first_and_last_query(targets: list[tuple[tf.Tensor, Range]]) -> tuple[tf.Tensor, tf.Tensor]:
+    """The earliest and the latest query of each window.
+
+    Args:
+        targets: For each target group the keys of its entries, ascending, and the range of them
+            that each window holds.
+    """
+    first = tf.fill(tf.shape(targets[0][1][0]), _NEVER)
+    last = tf.zeros_like(first)
+    for entry_keys, (start, limit) in targets:
+        padded = tf.concat([entry_keys, [0]], axis=0)
+        holds_any = limit > start
+        earliest = tf.gather(padded, start)
+        latest = tf.gather(padded, tf.maximum(limit - 1, 0))
+        first = tf.where(holds_any, tf.minimum(first, earliest), first)
+        last = tf.where(holds_any, tf.maximum(last, latest), last)
+    return first, last

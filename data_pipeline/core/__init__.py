@@ -1,0 +1,1 @@
+"""What every package stands on: errors, options, command lines, progress, small files."""

@@ -1,0 +1,1 @@
+"""From logs of behavior to a directory of timelines: `python -m data_pipeline.prepare`."""

@@ -1,0 +1,232 @@
+"""Values of columns, checked and converted as whole arrays."""
+
+import dataclasses
+import datetime
+import re
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from data_pipeline.core.errors import UserError
+
+_INTEGER = r"^(0|-?[1-9][0-9]*)$"
+_NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
+IdType = Literal["int", "string"]
+
+_LATEST = pd.Timestamp("2200-01-01")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Rows of a column that cannot be used.
+
+    Attributes:
+        rows: Their places in the batch: bool [rows].
+        column: The column.
+        expected: What was expected instead.
+        reason: The same in a word or two, to count by.
+    """
+
+    rows: np.ndarray
+    column: str
+    expected: str
+    reason: str
+
+
+def id_type(column: pa.ChunkedArray) -> IdType:
+    """Returns "int" where all of a column's values are integers, otherwise "string"."""
+    kind = column.type
+    if pt.is_dictionary(kind):
+        return id_type(pc.cast(column, kind.value_type))
+    if pt.is_integer(kind):
+        return "int"
+    if pt.is_floating(kind):
+        values = _floats(column)
+        return "int" if np.all((values == np.floor(values)) | np.isnan(values)) else "string"
+    if pt.is_string(kind) or pt.is_large_string(kind):
+        matches = pc.all(pc.match_substring_regex(column, _INTEGER)).as_py()
+        return "string" if matches is False else "int"
+    return "string"
+
+
+def parse_ids(column: pa.ChunkedArray, name: str, kind: str) -> tuple[np.ndarray, list[Problem]]:
+    """Converts ids.
+
+    Args:
+        column: The column.
+        name: Its name.
+        kind: "int" or "string".
+
+    Returns:
+        int64 or object (str) [rows], and the rows that hold no id.
+    """
+    is_null = pc.is_null(column, nan_is_null=True).to_numpy()
+    if kind == "int":
+        values, is_bad = _integers(column)
+        expected = "an integer of 64 bits (if the ids are no integers, declare id_type string)"
+        problems = [Problem(is_bad & ~is_null, name, expected, "no integer id")]
+    else:
+        text = _as_text(column)
+        values = text.fill_null("").to_numpy(zero_copy_only=False).astype(object)
+        is_bad = pc.match_substring_regex(text, r"^$|[\n\r\x00]").fill_null(False).to_numpy(False)
+        expected = "a non-empty string without line breaks"
+        problems = [Problem(is_bad & ~is_null, name, expected, "unusable id")]
+    return values, [Problem(is_null, name, "an id", "null id"), *problems]
+
+
+def parse_times(column: pa.ChunkedArray, name: str, unit: str) -> tuple[np.ndarray, list[Problem]]:
+    """Converts timestamps.
+
+    Args:
+        column: Integers or floats in `unit`, datetimes or dates (UTC unless they say
+            otherwise), or strings of either kind.
+        name: Its name.
+        unit: "s" or "ms".
+
+    Returns:
+        int64 [rows] in `unit`, floored; and the rows that hold no time.
+    """
+    is_null = pc.is_null(column).to_numpy()
+    kind = column.type
+    per_second = {"s": 1, "ms": 1000}[unit]
+    if pt.is_timestamp(kind) or pt.is_date(kind):
+        times = _floats(_datetime_units(column, per_second))
+    elif pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind):
+        times = _floats(column)
+    else:
+        text = _as_text(column)
+        is_number = pc.match_substring_regex(text, _NUMBER).fill_null(False).to_numpy(False)
+        strings = text.to_pandas().to_numpy(object)
+        times = np.full(len(strings), np.nan)
+        times[is_number] = strings[is_number].astype(np.float64)
+        rest = ~is_number & ~is_null
+        if rest.any():
+            stamps = pd.to_datetime(
+                pd.Series(strings[rest]), errors="coerce", utc=True, format="ISO8601"
+            )
+            times[rest] = _floats(_datetime_units(pa.chunked_array([pa.array(stamps)]), per_second))
+    finite = np.isfinite(times)
+    is_negative = finite & (times < 0)
+    is_late = finite & (times >= _LATEST.timestamp() * per_second)
+    # Up to the year 2200 a float holds every second and millisecond exactly.
+    values = np.where(finite & ~is_negative & ~is_late, times, 0).astype(np.int64)
+    hint = "a time before the year 2200" + (
+        " (if it is in milliseconds, set time_unit to ms)" if unit == "s" else ""
+    )
+    return values, [
+        Problem(is_null, name, "a time", "null time"),
+        Problem(~finite & ~is_null, name, "a number or an ISO 8601 datetime", "unreadable time"),
+        Problem(is_negative, name, "a time of 0 or more", "negative time"),
+        Problem(is_late, name, hint, "time beyond the year 2200"),
+    ]
+
+
+def _datetime_units(column: pa.ChunkedArray, per_second: int) -> pa.ChunkedArray:
+    zone = getattr(column.type, "tz", None)
+    milliseconds = pc.cast(column, pa.timestamp("ms", zone), safe=False)
+    return pc.divide(pc.cast(milliseconds, pa.int64()), 1000 // per_second)
+
+
+def parse_choice(
+    column: pa.ChunkedArray, name: str, choices: list[str], what: str
+) -> tuple[np.ndarray, list[Problem]]:
+    """Converts values out of a list of choices to their places in it, int64 [rows]."""
+    values = pd.Index(choices).get_indexer(_as_text(column).to_pandas().to_numpy(object))
+    expected = f"one of {', '.join(choices)}"
+    return values, [Problem(values < 0, name, expected, f"unknown {what}")]
+
+
+def as_strings(column: pa.ChunkedArray) -> np.ndarray:
+    """Returns the values of a categorical feature as str or None, object [rows]."""
+    return _as_text(column).to_pandas().astype(object).where(lambda s: s.notna(), None).to_numpy()
+
+
+def as_lists(column: pa.ChunkedArray, separator: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the values of a multi-valued feature.
+
+    Args:
+        column: Lists, or strings to split at `separator`.
+        separator: What separates the values of a string.
+
+    Returns:
+        The values, object (str) [all values], and how many each row has, int64 [rows].
+    """
+    array = column.combine_chunks()
+    if not (pt.is_list(array.type) or pt.is_large_list(array.type)):
+        array = pc.split_pattern(_as_text(column).combine_chunks(), separator)
+    rows = pc.list_parent_indices(array).to_numpy()
+    values = as_strings(pa.chunked_array([pc.list_flatten(array)]))
+    stripped = np.array([v.strip() if v else "" for v in values], object)
+    keep = stripped != ""
+    return stripped[keep], np.bincount(rows[keep], minlength=len(array))
+
+
+def shown(column: pa.ChunkedArray, row: int) -> str:
+    """Returns a value as an error message shows it."""
+    value = column[row].as_py()
+    return "empty" if value is None else repr(str(value))[:80]
+
+
+def parse_moment(value: int | str | None, name: str, unit: str) -> int:
+    """Converts a setting, an integer in `unit` or an ISO 8601 date or datetime, to an integer.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if value is None:
+        raise UserError(f"{name}: missing; a split by time needs it")
+    per_second = {"s": 1, "ms": 1000}[unit]
+    try:
+        if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
+            stamp = datetime.datetime.fromisoformat(value)
+            stamp = stamp if stamp.tzinfo else stamp.replace(tzinfo=datetime.UTC)
+            moment = int(stamp.timestamp() * per_second)
+        else:
+            moment = int(value)
+    except ValueError as error:
+        raise UserError(f"{name}: {value!r}: expected an ISO 8601 date or datetime") from error
+    if not 0 <= moment < _LATEST.timestamp() * per_second:
+        raise UserError(f"{name}: {value!r}: expected a time between 1970 and 2200")
+    return moment
+
+
+def _integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [rows], and which rows are no integer of 64 bits (nulls among them)."""
+    kind = column.type
+    if pt.is_integer(kind) and kind != pa.uint64():
+        is_null = pc.is_null(column).to_numpy()
+        return column.fill_null(0).to_numpy().astype(np.int64), is_null
+    if pt.is_floating(kind):
+        floats = _floats(column)
+        good = np.isfinite(floats) & (floats == np.floor(floats)) & (np.abs(floats) < 2**53)
+        return np.where(good, floats, 0).astype(np.int64), ~good
+    text = _as_text(column)
+    good = pc.match_substring_regex(text, _INTEGER).fill_null(False).to_numpy(False)
+    kept = pc.if_else(pa.chunked_array([pa.array(good)]), text, "0")
+    try:
+        return pc.cast(kept, pa.int64()).to_numpy(), ~good
+    except pa.ArrowInvalid:  # Some are beyond 64 bits: tell which.
+        fits = np.array([-(2**63) <= int(value) < 2**63 for value in kept.to_pylist()])
+        kept = pc.if_else(pa.chunked_array([pa.array(fits)]), kept, "0")
+        return pc.cast(kept, pa.int64()).to_numpy(), ~(good & fits)
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    floats = pc.cast(column, pa.float64(), safe=False)
+    return floats.to_pandas().to_numpy(np.float64, na_value=np.nan)
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pt.is_dictionary(kind):
+        column = pc.cast(column, kind.value_type)
+        kind = column.type
+    if pt.is_floating(kind):
+        values = _floats(column)
+        if np.all((np.abs(values) < 2**53) & (values == np.floor(values)) | np.isnan(values)):
+            column = pc.cast(pa.chunked_array([pa.array(values, from_pandas=True)]), pa.int64())
+    return pc.cast(column, pa.string())

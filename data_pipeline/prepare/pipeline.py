@@ -1,0 +1,275 @@
+"""Preparation, from logs to a directory of timelines: every step in turn."""
+
+import dataclasses
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_pipeline import manifest
+from data_pipeline.core.errors import UserError
+from data_pipeline.core.progress import Progress
+from data_pipeline.manifest import Manifest, Shard
+from data_pipeline.prepare import timelines
+from data_pipeline.prepare.ingest import Ingest, find_tables
+from data_pipeline.prepare.parsing import parse_moment
+from data_pipeline.prepare.partitions import Partitions
+from data_pipeline.prepare.rejections import Rejections
+from data_pipeline.prepare.vocabularies import number_objects
+from data_pipeline.readers import estimate_rows
+from data_pipeline.recipes import RECIPES
+from data_pipeline.schema import Schema
+from data_pipeline.version import __version__
+
+_MIN_PARTITIONS = 4
+# What an event takes at its most, while its partition is sorted.
+_BYTES_PER_EVENT = 512
+
+
+def prepare(
+    schema: Schema,
+    output_dir: str | Path,
+    events: Sequence[str] = (),
+    base_dir: str | Path = ".",
+    on_bad_rows: str = "fail",
+    memory_budget_mb: int = 1024,
+    overwrite: bool = False,
+) -> Manifest:
+    """Prepares logs of behavior for training.
+
+    It reads the logs once, dividing the events by user on disk; then it goes through the
+    users' events part by part. Time and storage are linear in the number of events,
+    memory is bounded by the largest part and the tables of objects.
+
+    Args:
+        schema: What the logs hold; see `atrank_tf.Schema`.
+        output_dir: Where the prepared data appears, whole or not at all.
+        events: Paths or globs of the common table of events, if there is one.
+        base_dir: Directory that relative paths in the schema start at.
+        on_bad_rows: "fail" at the first row that cannot be used, or "skip" such rows and
+            list them in `rejected.jsonl`.
+        memory_budget_mb: About how much memory a part may take.
+        overwrite: Whether to replace prepared data that is already there.
+
+    Returns:
+        The manifest of the prepared data.
+
+    Raises:
+        UserError: Something about the logs, the schema or the arguments is not right.
+    """
+    if on_bad_rows not in ("fail", "skip"):
+        raise UserError(f"on_bad_rows {on_bad_rows!r}: expected fail or skip")
+    if memory_budget_mb < 1:
+        raise UserError(f"memory_budget_mb is {memory_budget_mb}: expected 1 or more")
+    output = Path(output_dir).absolute()
+    _check_output(output, overwrite)
+    schema = _with_split_in_units(schema)
+    tables = find_tables(schema, events, Path(base_dir))
+    rows = estimate_rows([file for table in tables for file in table.files])
+    count = max(_MIN_PARTITIONS, rows * _BYTES_PER_EVENT // (memory_budget_mb << 20) + 1)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
+        work, result = Path(temporary) / "work", Path(temporary) / "result"
+        work.mkdir()
+        result.mkdir()
+        rejections = Rejections(result, skip=on_bad_rows == "skip")
+        ingest = Ingest(schema, Path(base_dir), rejections)
+        partitions = Partitions(work, count)
+        with partitions:
+            ingest.read(tables, partitions)
+        prepared = _write(ingest, partitions, rejections, rows, result)
+        if output.exists():
+            output.rename(Path(temporary) / "replaced")
+        result.rename(output)
+    return prepared
+
+
+def prepare_recipe(
+    recipe: str, input_dir: str | None, output_dir: str | Path, **settings: Any
+) -> Manifest:
+    """Prepares a data set that is known by name.
+
+    Args:
+        recipe: A key of `RECIPES`.
+        input_dir: Directory of the data set's own files; None where a package ships them.
+        output_dir: As for `prepare`.
+        **settings: As for `prepare`.
+
+    Returns:
+        The manifest of the prepared data.
+
+    Raises:
+        UserError: As for `prepare`; or a file of the data set is missing.
+    """
+    _check_output(Path(output_dir), settings.get("overwrite", False))
+    with tempfile.TemporaryDirectory() as work:
+        schema = RECIPES[recipe](Path(input_dir) if input_dir else None, Path(work))
+        return prepare(schema, output_dir, base_dir=work, **settings)
+
+
+def prepare_logs(
+    schema: str | Path, events: Sequence[str], output_dir: str | Path, **settings: Any
+) -> Manifest:
+    """Prepares logs that a JSON file describes.
+
+    Args:
+        schema: The JSON file; relative paths in it start at its directory.
+        events: As for `prepare`.
+        output_dir: As for `prepare`.
+        **settings: As for `prepare`.
+
+    Returns:
+        The manifest of the prepared data.
+
+    Raises:
+        UserError: As for `prepare`; or the file holds no schema.
+    """
+    _check_output(Path(output_dir), settings.get("overwrite", False))
+    return prepare(Schema.load(schema), output_dir, events, Path(schema).parent, **settings)
+
+
+def _write(
+    ingest: Ingest, partitions: Partitions, rejections: Rejections, num_rows: int, result: Path
+) -> Manifest:
+    """Two passes over the partitions: count the objects; index them and write shards."""
+    # Here, since it loads TensorFlow: whoever prepares a part of the logs only needs the rest.
+    from data_pipeline.prepare.shards import write_shard
+
+    schema = ingest.schema
+    settled = result.parent / "settled"
+    settled.mkdir()
+    progress = Progress("counting", "events", num_rows)
+    files: list[Path] = []
+    for columns in partitions:
+        part = timelines.build(columns, schema, ingest.files, rejections)
+        timelines.count_objects(part, schema, ingest.objects)
+        files.append(settled / f"{len(files)}.npz")
+        np.savez(files[-1], **_arrays(part))  # type: ignore[arg-type]
+        progress.advance(len(columns["user"]))
+    if not files:
+        raise UserError("no row of the logs can be used")
+    schema, object_indices = number_objects(schema, ingest.objects, result)
+
+    (result / "shards").mkdir()
+    progress = Progress("writing", "events", num_rows)
+    shards = []
+    users: list[np.ndarray] = []
+    totals = _Totals(schema)
+    for i, file in enumerate(files):
+        part = _timelines(file)
+        name = f"shards/timelines-{i:05d}-of-{len(files):05d}.tfrecord"
+        path = result / name
+        first_index = 1 + sum(len(ids) for ids in users)
+        write_shard(path, part, schema, object_indices, first_index)
+        users.append(part.users)
+        totals.add(part)
+        count = len(part.events["user"])
+        size = path.stat().st_size
+        shards.append(Shard(name, len(part.users), count, size, manifest.sha256(path)))
+        progress.advance(count)
+    ids = np.concatenate(users)
+    pq.write_table(pa.table({"user": ids}), result / "users.parquet")
+    schema = dataclasses.replace(schema, num_users=1 + len(ids))
+    schema.save(result)
+    prepared = Manifest(
+        version=__version__,
+        fingerprint=_fingerprint(schema, shards, result),
+        users=len(ids),
+        events=totals.events,
+        rejected=dict(rejections.counts),
+        time_range=totals.time_range,
+        targets=totals.targets,
+        shards=tuple(shards),
+    )
+    prepared.save(result)
+    return prepared
+
+
+class _Totals:
+    """Counts of events and targets over all partitions."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self.events = {group.name: 0 for group in schema.groups}
+        self.targets = {
+            split: dict.fromkeys(schema.targets, 0) for split in ("train", "validation", "test")
+        }
+        self.time_range = (timelines.NEVER, 0)
+
+    def add(self, part: timelines.Timelines) -> None:
+        events = part.events
+        is_test = events["time"] >= part.test_start[events["user"]]
+        is_train = timelines.is_training(part)
+        splits = {"train": is_train, "validation": ~is_train & ~is_test, "test": is_test}
+        is_target = timelines.is_target(events, self._schema)
+        for place, group in enumerate(self._schema.groups):
+            mine = events["group"] == place
+            self.events[group.name] += int((mine & (events["label"] == timelines.EVENT)).sum())
+            if group.name in self._schema.targets:
+                for split, chosen in splits.items():
+                    self.targets[split][group.name] += int((mine & is_target & chosen).sum())
+        first, last = self.time_range
+        self.time_range = (
+            min(first, int(events["time"].min())),
+            max(last, int(events["time"].max())),
+        )
+
+
+def _arrays(part: timelines.Timelines) -> dict[str, np.ndarray]:
+    bounds = {"validation_start": part.validation_start, "test_start": part.test_start}
+    return {"users": part.users, **bounds, **{f"events/{k}": v for k, v in part.events.items()}}
+
+
+def _timelines(file: Path) -> timelines.Timelines:
+    with np.load(file, allow_pickle=True) as arrays:  # Strings, which `prepare` itself wrote.
+        events = {
+            name.removeprefix("events/"): arrays[name]
+            for name in arrays.files
+            if name.startswith("events/")
+        }
+        bounds = (arrays["validation_start"], arrays["test_start"])
+        return timelines.Timelines(arrays["users"], *bounds, events)
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not overwrite:
+        raise UserError(f"{output}: is not empty; choose another directory, or pass --overwrite")
+    if not (output / manifest.FILE_NAME).exists():
+        raise UserError(f"{output}: holds no prepared data, so it is not overwritten")
+
+
+def _with_split_in_units(schema: Schema) -> Schema:
+    split = schema.split
+    if split.kind == "time":
+        start = parse_moment(split.validation_start, "split.validation_start", schema.time_unit)
+        test = parse_moment(split.test_start, "split.test_start", schema.time_unit)
+        if start > test:
+            raise UserError(f"split: validation_start {start} is after test_start {test}")
+        split = dataclasses.replace(split, validation_start=start, test_start=test)
+    elif not 0 <= split.validation_users <= 1:
+        raise UserError(f"split.validation_users is {split.validation_users}: expected 0 to 1")
+    return dataclasses.replace(schema, split=split)
+
+
+def _fingerprint(schema: Schema, shards: Sequence[Shard], result: Path) -> str:
+    """Of what the data holds, wherever it came from."""
+    groups = tuple(
+        dataclasses.replace(
+            g, events="", objects=g.objects and "-", impressions=g.impressions and "-"
+        )
+        for g in schema.groups
+    )
+    digest = hashlib.sha256(repr(dataclasses.replace(schema, groups=groups)).encode())
+    for shard in shards:
+        digest.update(shard.sha256.encode())
+    for folder in ("objects", "vocabularies"):
+        for file in sorted((result / folder).iterdir()):
+            digest.update(repr(pq.read_table(file).to_pydict()).encode())
+    return digest.hexdigest()

@@ -1,0 +1,23 @@
+"""What a directory of prepared data holds, in some lines."""
+
+from data_pipeline.manifest import Manifest
+
+
+def format_summary(manifest: Manifest, directory: str) -> str:
+    """Returns how much of what was prepared, what was left out, and what is missing."""
+    size = sum(shard.bytes for shard in manifest.shards)
+    lines = [f"wrote {directory}: {manifest.users:,} users, {size / 1e6:.1f} MB of timelines"]
+    for group, count in manifest.events.items():
+        lines.append(f"  {group}: {count:,} events")
+    for split, targets in manifest.targets.items():
+        counts = ", ".join(f"{n:,} targets of {target}" for target, n in targets.items())
+        lines.append(f"  {split}: {counts}")
+    for split, targets in manifest.targets.items():
+        if not sum(targets.values()):
+            first, last = manifest.time_range
+            lines.append(
+                f"  warning: no targets for {split}; the events' times are {first} to {last}"
+            )
+    for reason, count in manifest.rejected.items():
+        lines.append(f"  left out: {count:,} rows: {reason} (see rejected.jsonl)")
+    return "\n".join(lines)

@@ -1,0 +1,33 @@
+"""The version of the package: written into prepared data, runs and exports, and read back."""
+
+from data_pipeline.core.errors import UserError
+
+__version__ = "0.2.0"
+
+# The same as a number, for tensors: files and user states of one minor version go together.
+MINOR_VERSION = 2
+
+
+def check_version(found: object, what: str, again: str) -> None:
+    """Checks that a file was written by a version whose files this one reads.
+
+    Args:
+        found: The version that the file names; None where it names none, as before 0.2.0.
+        what: The file or directory, for the message.
+        again: What to do to have it written anew.
+
+    Raises:
+        UserError: Another minor version wrote it.
+
+    Example:
+
+    >>> check_version(__version__, "data/mine", "prepare it again")
+    >>> check_version(None, "data/mine", "prepare it again")
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: data/mine: was written by a version before 0.2.0, this is \
+0.2.0: prepare it again
+    """
+    if isinstance(found, str) and found.split(".")[:2] == __version__.split(".")[:2]:
+        return
+    writer = f"version {found}" if found else "a version before 0.2.0"
+    raise UserError(f"{what}: was written by {writer}, this is {__version__}: {again}")

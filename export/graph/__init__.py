@@ -1,0 +1,1 @@
+"""The serving graph: from raw ids and timestamps to scores."""

@@ -1,0 +1,182 @@
+"""From what a server is sent, raw ids and timestamps, to what a model reads."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from atrank_tf.models.ranker import History
+from data_pipeline.schema import Group, Schema
+from export.protocol.fields import (
+    CANDIDATE,
+    CANDIDATES,
+    NUM_CANDIDATES,
+    REQUEST_TIME,
+    HistoryFields,
+)
+from export.protocol.signatures import history_specs, id_dtype
+
+Inputs = dict[str, tf.Tensor]
+
+
+class RawInputs:
+    """Looks raw ids up and cuts histories as training does.
+
+    What a request may hold and training never saw is handled here: unknown ids and
+    actions get the rows kept for them; behaviors at or after the request, or with a
+    negative time, are left out; so is whatever stands beyond a stated length, which
+    itself is held to [0, T]; of long histories the newest `max_history` are read.
+
+    Args:
+        schema: The schema.
+        objects_dir: Tables of the known objects, GROUP.parquet, in row order.
+        assets_dir: A directory to write the vocabularies into; the SavedModel copies them.
+        max_history: Newest behaviors of each group to read.
+    """
+
+    def __init__(
+        self, schema: Schema, objects_dir: Path, assets_dir: Path, max_history: int
+    ) -> None:
+        self.schema = schema
+        self.max_history = max_history
+        self._objects = {
+            group.name: _object_table(group, objects_dir, assets_dir) for group in schema.groups
+        }
+        self._actions = {
+            group.name: _action_table(group) for group in schema.groups if group.actions
+        }
+
+    @property
+    def tables(self) -> list[tf.lookup.StaticHashTable]:
+        """The look-up tables, which an export archive must be told of one by one."""
+        return [*self._objects.values(), *self._actions.values()]
+
+    def history(self, inputs: Inputs) -> History:
+        """Returns the behaviors by group, oldest first, as models take them.
+
+        Beside `object`, `action` and `time` each group has the `position` that a behavior had
+        in the request, int64 [batch, (length)].
+        """
+        return {group.name: self._behaviors(group, inputs) for group in self.schema.groups}
+
+    def candidate(self, inputs: Inputs, target: str) -> tf.RaggedTensor:
+        """Returns the object index of each row's one candidate, int64 [batch, (1)]."""
+        rows = self._object_indices(self.schema.group(target), inputs[CANDIDATE])
+        # With splits of its own, not of uniform length: as many candidates are, too.
+        return tf.RaggedTensor.from_row_lengths(rows, tf.ones_like(rows))
+
+    def candidates(self, inputs: Inputs, target: str) -> tf.RaggedTensor:
+        """Returns the object indices of each row's real candidates, int64 [batch, (candidates)]."""
+        ids = inputs[CANDIDATES]
+        rows = self._object_indices(self.schema.group(target), ids)
+        return tf.RaggedTensor.from_tensor(rows, clip_lengths(inputs[NUM_CANDIDATES], ids))
+
+    def examples(self, serialized: tf.Tensor, target: str) -> Inputs:
+        """Parses `tf.Example`s into the inputs of the point-wise signature.
+
+        Features are named like its inputs, without the lengths: `GROUP_objects`,
+        `GROUP_actions` and `GROUP_times` hold as many values as there are behaviors (the
+        fewest count), `candidate` and `request_time` one. What is absent is empty: no
+        behaviors, an unknown candidate, a request before all times.
+
+        Args:
+            serialized: string [batch].
+            target: The group of the candidates.
+        """
+        specs = history_specs(self.schema)
+        columns = {
+            name: specs[name].dtype
+            for group in self.schema.groups
+            for name in HistoryFields(group).columns.values()
+        }
+        columns[CANDIDATE] = id_dtype(self.schema.group(target))
+        columns[REQUEST_TIME] = tf.int64
+        parsed = tf.io.parse_example(
+            serialized,
+            {
+                name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
+                for name, dtype in columns.items()
+            },
+        )
+        inputs = {}
+        for name in (CANDIDATE, REQUEST_TIME):
+            absent = "" if columns[name] == tf.string else -1
+            inputs[name] = parsed.pop(name).to_tensor(absent, shape=[None, 1])[:, 0]
+        for group in self.schema.groups:
+            fields = HistoryFields(group)
+            of_group = {name: parsed[name] for name in fields.columns.values()}
+            lengths = tf.stack([rows.row_lengths() for rows in of_group.values()])
+            inputs[fields.length] = tf.reduce_min(lengths, axis=0)
+            # A width of at least 1, of all columns alike.
+            width = tf.reduce_max(tf.concat([[1], tf.reshape(lengths, [-1])], axis=0))
+            for name, rows in of_group.items():
+                inputs[name] = rows.to_tensor(shape=[rows.nrows(), width])
+        return inputs
+
+    def _behaviors(self, group: Group, inputs: Inputs) -> dict[str, tf.RaggedTensor]:
+        fields = HistoryFields(group)
+        sent = same_width({key: inputs[name] for key, name in fields.columns.items()})
+        times, objects = sent["times"], self._object_indices(group, sent["objects"])
+        if group.actions:
+            actions = self._actions[group.name].lookup(sent["actions"])
+        else:
+            actions = tf.ones_like(objects)
+        width = tf.shape(times, tf.int64)[1]
+        positions = tf.broadcast_to(tf.range(width), tf.shape(times))
+        is_real = tf.sequence_mask(inputs[fields.length], width)
+        is_past = tf.logical_and(times >= 0, times < inputs[REQUEST_TIME][:, tf.newaxis])
+        times = tf.where(tf.logical_and(is_real, is_past), times, -1)
+
+        # Newest first; ties as the timelines have them, so that both cut at the same place.
+        columns = [actions, objects, times, positions]
+        for key in range(3):
+            order = tf.argsort(columns[key], axis=1, direction="DESCENDING", stable=True)
+            columns = [tf.gather(column, order, batch_dims=1) for column in columns]
+        actions, objects, times, positions = (column[:, : self.max_history] for column in columns)
+        lengths = tf.reduce_sum(tf.cast(times >= 0, tf.int64), axis=1)
+        history = {"object": objects, "action": actions, "time": times, "position": positions}
+        # Oldest first again: some models read the order, within an instant too.
+        return {
+            name: tf.RaggedTensor.from_tensor(
+                tf.reverse_sequence(column, lengths, seq_axis=1), lengths
+            )
+            for name, column in history.items()
+        }
+
+    def _object_indices(self, group: Group, ids: tf.Tensor) -> tf.Tensor:
+        rows = self._objects[group.name].lookup(ids)
+        unknown = tf.strings.to_hash_bucket_fast(tf.strings.as_string(ids), group.num_oov)
+        return tf.where(rows < 0, unknown, rows + group.num_oov)
+
+
+def same_width(padded: Inputs) -> Inputs:
+    """Returns tensors [batch, T, ...] cut to the smallest T among them.
+
+    A server that joins requests pads each tensor to a width of its own: one request whose
+    tensors do not fit each other must not fail those that it is joined with.
+    """
+    width = tf.reduce_min([tf.shape(tensor)[1] for tensor in padded.values()])
+    return {name: tensor[:, :width] for name, tensor in padded.items()}
+
+
+def clip_lengths(lengths: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
+    """Returns `lengths` [batch] clipped to what `padded` [batch, T, ...] can have: 0 to T."""
+    return tf.clip_by_value(lengths, 0, tf.shape(padded, tf.int64)[1])
+
+
+def _object_table(group: Group, objects_dir: Path, assets_dir: Path) -> tf.lookup.StaticHashTable:
+    ids = pq.read_table(objects_dir / f"{group.name}.parquet", columns=["object"])["object"]
+    path = assets_dir / f"{group.name}_objects.txt"
+    path.write_text("".join(f"{i}\n" for i in ids.to_pylist()), encoding="utf-8", newline="\n")
+    whole_line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+    lines = tf.lookup.TextFileInitializer(
+        str(path), id_dtype(group), whole_line, tf.int64, number,
+        vocab_size=len(ids) or None,  # Where half of the file was copied, no server loads it.
+    )  # fmt: skip
+    return tf.lookup.StaticHashTable(lines, default_value=-1)
+
+
+def _action_table(group: Group) -> tf.lookup.StaticHashTable:
+    rows = tf.range(1, len(group.actions) + 1, dtype=tf.int64)
+    pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(group.actions), rows)
+    return tf.lookup.StaticHashTable(pairs, default_value=0)

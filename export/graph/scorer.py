@@ -1,0 +1,145 @@
+"""The serving graph: from raw ids and timestamps to scores."""
+
+import functools
+from typing import Any, cast
+
+import tensorflow as tf
+
+from atrank_tf.models import ATRank, Ranker
+from data_pipeline import ragged
+from export.graph.inputs import Inputs, RawInputs
+from export.graph.state import StateTensors
+from export.protocol.fields import CANDIDATES, EXAMPLES, REQUEST_TIME, HistoryFields
+from export.protocol.signatures import history_specs
+
+Outputs = dict[str, tf.Tensor]
+
+
+class Scorer:
+    """What an exported model answers: a method for each of `fields.VERBS`, and `encode`.
+
+    Args:
+        model: The trained model.
+        raw: Reads what is sent.
+    """
+
+    def __init__(self, model: Ranker, raw: RawInputs) -> None:
+        self.model = model
+        self._raw = raw
+        # What several signatures do is one function that they call: it is traced, stored and
+        # loaded once.
+        shared = functools.partial(tf.function, autograph=False)
+        specs = history_specs(model.schema)
+        self._history = shared(raw.history, input_signature=[specs])
+        self._state = shared(self._encoded, input_signature=[specs])
+        traced = self._state.get_concrete_function().structured_outputs
+        template = tf.nest.map_structure(tf.type_spec_from_value, traced)
+        self.state = StateTensors(template)
+        rows, query_time = tf.RaggedTensorSpec([None, None], tf.int64, 1), specs[REQUEST_TIME]
+        self._logits, self._weights = {}, {}
+        for target in model.schema.targets:
+            self._logits[target] = shared(
+                functools.partial(self._scored, target=target),
+                input_signature=[template, rows, query_time],
+            )
+            self._weights[target] = shared(
+                functools.partial(self._attended, target=target),
+                input_signature=[template, rows, query_time],
+            )
+
+    def encode(self, inputs: Inputs) -> Outputs:
+        """Returns the state of each row's user, to be kept and sent to `score_memory`."""
+        return self.state.pack(self._state(self._of_history(inputs)))
+
+    def score(self, inputs: Inputs, target: str) -> Outputs:
+        """Scores one candidate a row.
+
+        Args:
+            inputs: As `export.protocol.signatures` describes them.
+            target: The group of the candidates.
+
+        Returns:
+            `score` and `logit`, float32 [batch].
+        """
+        candidate = self._raw.candidate(inputs, target)
+        state = self._state(self._of_history(inputs))
+        logit = self._logits[target](state, candidate, inputs[REQUEST_TIME]).flat_values
+        return {"score": tf.sigmoid(logit), "logit": logit}
+
+    def score_candidates(self, inputs: Inputs, target: str) -> Outputs:
+        """Scores many candidates a row, whose history is encoded once.
+
+        Returns:
+            `score` and `logit`, float32 [batch, N]; beyond `num_candidates` a score of 0 and
+            the lowest logit there is.
+        """
+        return self._many(self._state(self._of_history(inputs)), inputs, target)
+
+    def score_memory(self, inputs: Inputs, target: str) -> Outputs:
+        """Scores many candidates a row against what `encode` returned.
+
+        Returns:
+            As `score_candidates`; what a state of other numbers makes NaN scores 0, too.
+        """
+        return self._many(self.state.unpack(inputs), inputs, target)
+
+    def score_examples(self, inputs: Inputs, target: str) -> Outputs:
+        """Scores one serialized `tf.Example` a row; named as servers' regressions have it.
+
+        Returns:
+            `outputs`, a score, float32 [batch]; no other, or servers would not regress by it.
+        """
+        found = self.score(self._raw.examples(inputs[EXAMPLES], target), target)
+        return {"outputs": found["score"]}
+
+    def explain(self, inputs: Inputs, target: str) -> Outputs:
+        """Returns how much a row's candidate attends to each behavior that was sent.
+
+        Returns:
+            For each group `GROUP_weights`, float32 [batch, T], in the order of the request:
+            means over the latent spaces, which sum to 1 over all groups. 0 for what was not
+            read; all are where nothing was.
+        """
+        asked, query_time = self._of_history(inputs), inputs[REQUEST_TIME]
+        history, state = self._history(asked), self._state(asked)
+        weights = self._weights[target](state, self._raw.candidate(inputs, target), query_time)
+        outputs, first = {}, tf.zeros_like(query_time)
+        for group in self.model.schema.groups:
+            fields = HistoryFields(group)
+            positions = history[group.name]["position"]
+            owners = ragged.row_ids(positions)
+            behind = tf.ragged.range(positions.row_lengths()).flat_values + tf.gather(first, owners)
+            outputs[fields.weights] = tf.scatter_nd(
+                tf.stack([owners, positions.flat_values], axis=1),
+                tf.gather_nd(weights, tf.stack([owners, behind], axis=1)),
+                tf.shape(inputs[fields.times], tf.int64),
+            )
+            first += positions.row_lengths()
+        return outputs
+
+    def _encoded(self, inputs: Inputs) -> object:
+        return self.model.encode(self._history(inputs), inputs[REQUEST_TIME])
+
+    def _scored(
+        self, state: object, candidates: tf.RaggedTensor, query_time: tf.Tensor, target: str
+    ) -> tf.RaggedTensor:
+        return self.model.score(state, {target: candidates}, query_time)[target]
+
+    def _attended(
+        self, state: Any, candidate: tf.RaggedTensor, query_time: tf.Tensor, target: str
+    ) -> tf.Tensor:
+        """Weights [batch, behaviors], means over the latent spaces."""
+        model = cast(ATRank, self.model)
+        attention = model.candidate_attention(state, {target: candidate}, query_time)[target]
+        return tf.reduce_mean(attention, axis=0)[:, 0]
+
+    def _many(self, state: object, inputs: Inputs, target: str) -> Outputs:
+        candidates = self._raw.candidates(inputs, target)
+        logits = self._logits[target](state, candidates, inputs[REQUEST_TIME])
+        logit = logits.to_tensor(tf.float32.min, shape=tf.shape(inputs[CANDIDATES], tf.int64))
+        # A state that is sent may hold anything, NaN too.
+        logit = tf.where(tf.math.is_nan(logit), tf.float32.min, logit)
+        return {"score": tf.sigmoid(logit), "logit": logit}
+
+    def _of_history(self, inputs: Inputs) -> Inputs:
+        return {name: inputs[name] for name in history_specs(self.model.schema)}

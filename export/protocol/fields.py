@@ -1,0 +1,78 @@
+"""The one place that knows how the signatures, and the tensors of a request, are named."""
+
+import dataclasses
+
+from data_pipeline.schema import Group, Schema
+
+REQUEST_TIME = "request_time"
+CANDIDATE = "candidate"
+CANDIDATES = "candidates"
+NUM_CANDIDATES = "num_candidates"
+EXAMPLES = "inputs"
+
+# What each target group has a signature for. `encode` is one for all of them.
+VERBS = ("score", "score_candidates", "score_examples", "score_memory", "explain")
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryFields:
+    """Names of the tensors that carry one group's history in a request.
+
+    Args:
+        group: The group.
+
+    Example:
+
+    >>> HistoryFields(Group("product")).times
+    'product_times'
+    """
+
+    group: Group
+
+    @property
+    def objects(self) -> str:
+        """Raw object ids, int64 or string [batch, T], in any order."""
+        return f"{self.group.name}_objects"
+
+    @property
+    def times(self) -> str:
+        """Timestamps in the schema's time unit, int64 [batch, T]."""
+        return f"{self.group.name}_times"
+
+    @property
+    def actions(self) -> str:
+        """Actions, string [batch, T]; sent only by groups that list several."""
+        return f"{self.group.name}_actions"
+
+    @property
+    def length(self) -> str:
+        """How many of the T are real, int64 [batch]."""
+        return f"{self.group.name}_length"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Names of the tensors [batch, T], by what they hold: those that the group sends."""
+        columns = {"objects": self.objects, "times": self.times}
+        return columns | ({"actions": self.actions} if self.group.actions else {})
+
+    @property
+    def weights(self) -> str:
+        """Of an explanation: how much is read of each behavior, float32 [batch, T]."""
+        return f"{self.group.name}_weights"
+
+
+def signature_name(schema: Schema, target: str, verb: str = "score") -> str:
+    """Returns the name of a target's signature for one of `VERBS`; of "encode" its own.
+
+    The first target's are named like the verbs, but `serving_default` for "score"; those of
+    any other have its name behind two underscores.
+
+    Example:
+
+    >>> schema = Schema(groups=(Group("product"), Group("coupon")), targets=("product", "coupon"))
+    >>> signature_name(schema, "product"), signature_name(schema, "coupon", "score_candidates")
+    ('serving_default', 'score_candidates__coupon')
+    """
+    if verb != "encode" and target != schema.targets[0]:
+        return f"{verb}__{target}"
+    return "serving_default" if verb == "score" else verb

@@ -1,0 +1,1 @@
+"""What makes an export a version that servers can load."""

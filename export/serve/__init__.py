@@ -1,0 +1,1 @@
+"""Serves an exported model: `python -m export.serve`."""

@@ -1,0 +1,225 @@
+"""The gRPC side of the endpoint: TensorFlow Serving's services, through its own stubs."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from export.protocol.errors import ServingError, invalid
+from export.serve.backend import Backend
+from export.serve.servable import PREDICT, Servable
+
+T = TypeVar("T")
+
+
+def server(backend: Backend, address: str, max_bytes: int) -> tuple[grpc.aio.Server, int]:
+    """Returns a server that is not started yet, and the port that it got.
+
+    Args:
+        backend: Answers.
+        address: "HOST:PORT"; port 0 for any that is free.
+        max_bytes: Largest request.
+
+    Raises:
+        RuntimeError: The address cannot be had.
+    """
+    # Another process on the port would otherwise share its requests, unseen.
+    options = [("grpc.max_receive_message_length", max_bytes), ("grpc.so_reuseport", 0)]
+    found = grpc.aio.server(options=options)
+    service = _Prediction(backend, max_bytes)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, found)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Model(backend), found)
+    return found, found.add_insecure_port(address)
+
+
+def model_status(
+    backend: Backend, name: str, version: int | None
+) -> get_model_status_pb2.GetModelStatusResponse:
+    """Returns the states of a model's versions, the newest first.
+
+    Raises:
+        ServingError: NOT_FOUND.
+    """
+    states = backend.watcher.states() if name == backend.watcher.name else {}
+    chosen = [n for n in sorted(states, reverse=True) if version in (None, n)]
+    if not chosen:
+        which = f" with version {version}" if version is not None else ""
+        raise ServingError(
+            grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {name}{which}"
+        )
+    response = get_model_status_pb2.GetModelStatusResponse()
+    state = get_model_status_pb2.ModelVersionStatus.State
+    for number in chosen:
+        status = response.model_version_status.add(version=number)
+        status.state = state.Value(states[number][0])
+        status.status.error_code = 2 if states[number][1] else 0
+        status.status.error_message = states[number][1]
+    return response
+
+
+def model_metadata(
+    servable: Servable, name: str
+) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """Returns a version's signatures."""
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = name
+    response.model_spec.version.value = servable.version
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for key, definition in servable.signatures.items():
+        signatures.signature_def[key].CopyFrom(definition)
+    response.metadata["signature_def"].Pack(signatures)
+    return response
+
+
+class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, backend: Backend, max_bytes: int) -> None:
+        self._backend = backend
+        self._max_bytes = max_bytes
+
+    async def Predict(  # noqa: N802
+        self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        spec, deadline = request.model_spec, _deadline(context)
+
+        def predict(servable: Servable) -> predict_pb2.PredictResponse:
+            inputs = {n: _tensor(n, p, self._max_bytes) for n, p in request.inputs.items()}
+            outputs = servable.run(spec.signature_name, inputs, request.output_filter, deadline)
+            response = predict_pb2.PredictResponse()
+            response.model_spec.CopyFrom(_spec(spec.name, servable, spec.signature_name))
+            for name, values in outputs.items():
+                response.outputs[name].CopyFrom(tf.make_tensor_proto(values))
+            return response
+
+        return await _told(self._backend, "Predict", spec, predict, context)
+
+    async def Regress(  # noqa: N802
+        self, request: regression_pb2.RegressionRequest, context: grpc.aio.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        spec, deadline = request.model_spec, _deadline(context)
+
+        def regress(servable: Servable) -> regression_pb2.RegressionResponse:
+            serialized = _examples(request)
+            values = servable.regress(spec.signature_name, serialized, deadline)
+            response = regression_pb2.RegressionResponse()
+            response.model_spec.CopyFrom(_spec(spec.name, servable, spec.signature_name))
+            for value in values:
+                response.result.regressions.add(value=value)
+            return response
+
+        return await _told(self._backend, "Regress", spec, regress, context)
+
+    async def Classify(  # noqa: N802
+        self, request: object, context: grpc.aio.ServicerContext
+    ) -> None:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Classify is not served here")
+
+    async def MultiInference(  # noqa: N802
+        self, request: object, context: grpc.aio.ServicerContext
+    ) -> None:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "MultiInference is not served here")
+
+    async def GetModelMetadata(  # noqa: N802
+        self,
+        request: get_model_metadata_pb2.GetModelMetadataRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        spec = request.model_spec
+
+        def metadata(servable: Servable) -> get_model_metadata_pb2.GetModelMetadataResponse:
+            if list(request.metadata_field) != ["signature_def"]:
+                raise invalid(
+                    f"metadata_field {list(request.metadata_field)}: expected signature_def"
+                )
+            return model_metadata(servable, spec.name)
+
+        return await _told(self._backend, "GetModelMetadata", spec, metadata, context)
+
+
+class _Model(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def GetModelStatus(  # noqa: N802
+        self,
+        request: get_model_status_pb2.GetModelStatusRequest,
+        context: grpc.aio.ServicerContext,
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        try:
+            return model_status(self._backend, *_asked(request.model_spec))
+        except ServingError as error:
+            await context.abort(error.code, error.message)
+            raise  # Never reached: `abort` raises.
+
+
+async def _told(
+    backend: Backend,
+    method: str,
+    spec: model_pb2.ModelSpec,
+    job: Callable[[Servable], T],
+    context: grpc.aio.ServicerContext,
+) -> T:
+    """Does a job with the model that is asked for; an error becomes the call's status."""
+    try:
+        return await backend.run("GRPC", method, *_asked(spec), job)
+    except ServingError as error:
+        await context.abort(error.code, error.message)
+        raise  # Never reached: `abort` raises.
+
+
+def _deadline(context: grpc.aio.ServicerContext) -> float:
+    left = context.time_remaining()
+    return math.inf if left is None else time.monotonic() + left
+
+
+def _tensor(name: str, proto: Any, max_bytes: int) -> np.ndarray:
+    try:
+        dtype = tf.as_dtype(proto.dtype)
+    except TypeError as error:
+        raise invalid(f"input {name}: cannot be read (TypeError: {error})") from None
+    # A single value stands for all of a shape: a small message could be a large tensor. A text
+    # takes a byte at the least.
+    value_bytes = 1 if dtype == tf.string else dtype.size
+    size = value_bytes * math.prod(dim.size for dim in proto.tensor_shape.dim)
+    if not 0 <= size <= max_bytes:
+        raise invalid(f"input {name}: a tensor of {size} bytes is beyond a request's size")
+    try:
+        return tf.make_ndarray(proto)
+    except Exception as error:  # Many kinds, all of them the request's fault.
+        raise invalid(f"input {name}: cannot be read ({type(error).__name__}: {error})") from None
+
+
+def _asked(spec: model_pb2.ModelSpec) -> tuple[str, int | None]:
+    if spec.HasField("version_label"):
+        raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+    return spec.name, spec.version.value if spec.HasField("version") else None
+
+
+def _spec(name: str, servable: Servable, signature: str) -> Any:
+    spec = model_pb2.ModelSpec(name=name, signature_name=signature or PREDICT)
+    spec.version.value = servable.version
+    return spec
+
+
+def _examples(request: regression_pb2.RegressionRequest) -> list[bytes]:
+    kind = request.input.WhichOneof("kind")
+    if kind == "example_list":
+        return [e.SerializeToString() for e in request.input.example_list.examples]
+    if kind == "example_list_with_context":
+        given = request.input.example_list_with_context
+        context = given.context.SerializeToString()
+        # Features of a message that comes twice are merged.
+        return [context + example.SerializeToString() for example in given.examples]
+    raise invalid("Input is empty")

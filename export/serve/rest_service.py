@@ -1,0 +1,141 @@
+"""The REST side of the endpoint: TensorFlow Serving's paths, JSON and status codes."""
+
+import asyncio
+import json
+import re
+import time
+from typing import Any
+
+import grpc
+import prometheus_client
+from aiohttp import web
+from google.protobuf import json_format
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from export.protocol.errors import ServingError, http_status, invalid
+from export.serve import rest_json
+from export.serve.backend import Backend
+from export.serve.grpc_service import model_metadata, model_status
+from export.serve.servable import Servable
+
+# A request's, of reading it and of answering it, as TensorFlow Serving has it by default.
+_SECONDS = 30.0
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,99}))?"
+_ASKED = re.compile(_MODEL + r":(?P<method>predict|regress)", re.IGNORECASE)
+_TOLD = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
+
+
+def application(backend: Backend, max_bytes: int) -> web.Application:
+    """Returns the application.
+
+    Args:
+        backend: Answers.
+        max_bytes: Largest request.
+    """
+    app = web.Application(client_max_size=max_bytes)
+    app.add_routes(
+        [
+            web.get(METRICS_PATH, lambda _: _metrics(backend)),
+            web.route("*", "/{path:.*}", _Rest(backend)),
+        ]
+    )
+    return app
+
+
+class _Rest:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._reading = 0
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        try:
+            text, status = await self._answer(request), 200
+        except ServingError as error:
+            text, status = json.dumps({"error": error.message}), http_status(error.code)
+        except web.HTTPRequestEntityTooLarge as error:
+            text, status = json.dumps({"error": error.text}), error.status
+        return web.Response(text=text, status=status, content_type="application/json")
+
+    async def _answer(self, request: web.Request) -> str:
+        asked, told = _ASKED.fullmatch(request.path), _TOLD.fullmatch(request.path)
+        if request.method == "POST" and asked:
+            deadline = time.monotonic() + _SECONDS
+            body = await self._body(request)
+            job = {"predict": _predict, "regress": _regress}[asked["method"].lower()]
+            method, spec = asked["method"].capitalize(), _spec(asked)
+            return await self._backend.run("REST", method, *spec, lambda s: job(s, body, deadline))
+        if request.method == "GET" and told:
+            name, version = _spec(told)
+            if not told["metadata"]:
+                return _json(model_status(self._backend, name, version))
+            method = "GetModelMetadata"
+            return await self._backend.run(
+                "REST", method, name, version, lambda s: _metadata(s, name)
+            )
+        raise invalid(f"Malformed request: {request.method} {request.path}")
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Reads a request's body; no more at once than may be in flight, each in its time."""
+        if self._reading >= self._backend.max_in_flight:
+            raise ServingError(
+                grpc.StatusCode.UNAVAILABLE,
+                f"{self._reading} requests are being read; try again later",
+            )
+        self._reading += 1
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await request.read()
+        except TimeoutError:
+            raise ServingError(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "the request's body took too long"
+            ) from None
+        except (web.RequestPayloadError, OSError) as error:
+            raise invalid(f"the request's body cannot be read: {error}") from None
+        finally:
+            self._reading -= 1
+
+
+def _spec(match: re.Match[str]) -> tuple[str, int | None]:
+    version = int(match["version"]) if match["version"] else None
+    if version is not None and version >= 2**63:
+        raise invalid(f"Failed to convert version: {version} to numeric.")
+    return match["name"], version
+
+
+def _predict(servable: Servable, body: bytes, deadline: float) -> str:
+    request = rest_json.parse(body)
+    name = request.get("signature_name", "")
+    inputs, by_row = rest_json.tensors(request, servable.signature(name))
+    return json.dumps(rest_json.answer(servable.run(name, inputs, (), deadline), by_row))
+
+
+def _regress(servable: Servable, body: bytes, deadline: float) -> str:
+    request = rest_json.parse(body)
+    name = request.get("signature_name", "")
+    values = servable.regress(name, rest_json.examples(request), deadline)
+    return json.dumps(rest_json.results(values))
+
+
+def _metadata(servable: Servable, name: str) -> str:
+    response = model_metadata(servable, name)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    told = {
+        "model_spec": json.loads(_json(response.model_spec)),
+        "metadata": {"signature_def": json.loads(_json(signatures))},
+    }
+    return json.dumps(told, indent=1)
+
+
+async def _metrics(backend: Backend) -> web.Response:
+    text = prometheus_client.generate_latest(backend.registry)
+    return web.Response(body=text, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+
+
+def _json(message: Any) -> str:
+    return json_format.MessageToJson(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )

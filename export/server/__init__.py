@@ -1,1 +1,0 @@
-"""The endpoint of `export.serve`: what answers, by gRPC and by REST."""
