@@ -2,13 +2,14 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.ready-docs
 RUN := runs/quickstart
 DATA := $(RUN)/data
 SERVING := $(RUN)/serving/atrank
 LATEST = $(SERVING)/$$(ls $(SERVING) | sort -n | tail -1)
 ML := runs/ml-100k
 
-.PHONY: help quickstart movielens benchmark test lint format clean
+.PHONY: help quickstart movielens benchmark test lint format docs clean
 
 help:  ## Lists the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'
@@ -35,7 +36,7 @@ quickstart: $(READY) $(DATA)/manifest.json  ## Trains, exports, asks and evaluat
 	@echo "try: another of 'make help', or your own logs: see 'Your own data' in README.md"
 
 $(ML)/raw/u.data: | $(READY)
-	$(PYTHON) -m benchmarks.movielens --output_dir=$(ML)/raw
+	$(PYTHON) -m data_pipeline.recipes.movielens_100k --output_dir=$(ML)/raw
 
 $(ML)/data/manifest.json: $(ML)/raw/u.data
 	$(PYTHON) -m data_pipeline.prepare --recipe=movielens --input_dir=$(ML)/raw --output_dir=$(ML)/data
@@ -48,7 +49,7 @@ movielens: $(READY) $(ML)/data/manifest.json  ## Trains and evaluates on MovieLe
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(ML)/data --model_dir=$(ML) \
 	  --baselines=$(ML)/bpr,$(ML)/popularity
 
-benchmark: $(READY) $(ML)/data/manifest.json  ## Measures speed, and the rivals' (one to two hours; 4 GB of downloads).
+benchmark: $(READY) $(ML)/data/manifest.json  ## Measures speed, and that of other libraries (one to two hours; 4 GB of downloads).
 	$(PYTHON) -m benchmarks --data_dir=$(ML)/data --output_dir=runs/benchmark
 
 test: $(READY)  ## Runs every test.
@@ -63,5 +64,12 @@ format: $(READY)  ## Puts the code into the project's format.
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-clean:  ## Removes the environment and every run.
-	rm -rf $(VENV) runs
+$(DOCS_READY): $(READY)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(DOCS_READY)  ## Builds the documentation, with the API reference, into build/site.
+	$(PYTHON) -m mkdocs build --strict
+
+clean:  ## Removes the environment, every run and the built pages.
+	rm -rf $(VENV) runs build

@@ -1,4 +1,4 @@
-"""An optimizer whose step costs what the batch touches, not what the vocabulary holds."""
+"""An optimizer whose step costs what the batch looks up, not what the vocabulary holds."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,19 +12,32 @@ State = Sequence[tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """How gradients change weights: a whole variable, or some rows of a table, alike."""
+    """How gradients change weights: a whole variable, or some embeddings of a table, alike.
+
+    Subclasses are frozen dataclasses of numbers, so that a saved model holds them.
+
+    Example:
+
+    >>> class Signs(Rule):
+    ...     def state_shapes(self, shape):
+    ...         return []
+    ...     def change(self, gradient, state, step):
+    ...         return tf.sign(gradient), ()
+    >>> Signs().change(tf.constant([0.5, -2.0]), (), tf.constant(1.0))[0].numpy().tolist()
+    [1.0, -1.0]
+    """
 
     def state_shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Returns the shapes of what is remembered of a variable of the given shape."""
+        """Returns the shapes of the state that is kept of a variable of the given shape."""
         raise NotImplementedError
 
     def change(self, gradient: tf.Tensor, state: State, step: tf.Tensor) -> tuple[tf.Tensor, State]:
         """Returns what to subtract, in units of the learning rate, and the new state.
 
         Args:
-            gradient: Of the variable, or of some of its rows.
-            state: What is remembered of them; zeros at first.
-            step: Number of the step, 1 or more, as a float scalar.
+            gradient: Of the variable, or of some of its embeddings: float [n, width].
+            state: The state of the same; zeros at first.
+            step: Number of the step, 1 or more: float [].
         """
         raise NotImplementedError
 
@@ -44,7 +57,16 @@ class Adam(Rule):
     """m = b_1 m + (1 - b_1) g, v = b_2 v + (1 - b_2) g^2; change = m' / (sqrt(v') + epsilon).
 
     m' and v' are m / (1 - b_1^step) and v / (1 - b_2^step), epsilon scaled like sqrt(v).
-    It remembers two numbers a weight. Of a table only the rows in use decay.
+    It keeps two numbers a weight. Of a table, m and v decay only where embeddings are in use.
+
+    Attributes:
+        beta_1: b_1, the decay of the mean of gradients.
+        beta_2: b_2, the decay of the mean of their squares.
+        epsilon: Added to the root.
+
+    Example:
+
+    >>> optimizer = RowSparse(0.001, tables=Adam(beta_2=0.99))
 
     Reference:
         Kingma & Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
@@ -55,43 +77,49 @@ class Adam(Rule):
     epsilon: float = 1e-7
 
     def state_shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """See `Rule`."""
+        """Returns the shapes of m and v."""
         return [shape, shape]
 
     def change(self, gradient: tf.Tensor, state: State, step: tf.Tensor) -> tuple[tf.Tensor, State]:
-        """See `Rule`."""
+        """See `Rule.change`."""
         m = self.beta_1 * state[0] + (1 - self.beta_1) * gradient
         v = self.beta_2 * state[1] + (1 - self.beta_2) * tf.square(gradient)
-        correction = tf.sqrt(1 - tf.pow(self.beta_2, step)) / (1 - tf.pow(self.beta_1, step))
+        correction = tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)  # type: ignore[operator]
         return correction * m / (tf.sqrt(v) + self.epsilon), (m, v)
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
 @dataclasses.dataclass(frozen=True)
 class RowwiseAdagrad(Rule):
-    """a = a + mean of g^2 over the row; change = multiplier * g / (sqrt(a) + epsilon).
+    """a = a + mean of g^2 over the embedding; change = multiplier * g / (sqrt(a) + epsilon).
 
-    It remembers one number a row, where Adam remembers two a weight: for large tables.
+    It keeps one number an embedding, where Adam keeps two a weight: for large tables.
 
     Attributes:
         multiplier: Of the learning rate. Adagrad's changes shrink as it goes on, so it wants
             a larger rate than Adam.
         epsilon: Added to the root.
 
+    Example:
+
+    >>> RowwiseAdagrad().state_shapes((1000, 64))
+    [(1000, 1)]
+    >>> optimizer = RowSparse(0.001, tables=RowwiseAdagrad())
+
     Reference:
         Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and
-        Stochastic Optimization", JMLR 2011, with one sum a row.
+        Stochastic Optimization", JMLR 2011, with one sum an embedding.
     """
 
     multiplier: float = 10.0
     epsilon: float = 1e-7
 
     def state_shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """See `Rule`."""
+        """Returns the shape of a."""
         return [(*shape[:-1], 1)]
 
     def change(self, gradient: tf.Tensor, state: State, step: tf.Tensor) -> tuple[tf.Tensor, State]:
-        """See `Rule`."""
+        """See `Rule.change`."""
         a = state[0] + tf.reduce_mean(tf.square(gradient), axis=-1, keepdims=True)
         return self.multiplier * gradient / (tf.sqrt(a) + self.epsilon), (a,)
 
@@ -99,14 +127,19 @@ class RowwiseAdagrad(Rule):
 @keras.saving.register_keras_serializable("atrank_tf")
 @dataclasses.dataclass(frozen=True)
 class SGD(Rule):
-    """change = g. It remembers nothing."""
+    """change = g. It keeps no state.
+
+    Example:
+
+    >>> optimizer = RowSparse(0.1, tables=SGD(), rest=SGD())
+    """
 
     def state_shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """See `Rule`."""
+        """Returns none."""
         return []
 
     def change(self, gradient: tf.Tensor, state: State, step: tf.Tensor) -> tuple[tf.Tensor, State]:
-        """See `Rule`."""
+        """See `Rule.change`."""
         return gradient, ()
 
 
@@ -114,7 +147,7 @@ class SGD(Rule):
 class RowSparse(keras.optimizers.Optimizer):
     """Changes embedding tables by one rule, all other weights by another.
 
-    Of a table it reads and writes the rows that the batch looked up, and nothing else:
+    Of a table it reads and writes the embeddings that the batch looked up, and nothing else:
     Keras' optimizers go through the whole table at every step.
 
     Args:
@@ -122,12 +155,14 @@ class RowSparse(keras.optimizers.Optimizer):
         tables: Rule of embedding tables, the variables whose attribute `is_embedding_table`
             is true, as those of `EmbeddingTable`: `Adam`, `RowwiseAdagrad` or `SGD`.
         rest: Rule of all other weights: `Adam` or `SGD`.
-        clip_norm: Bound on the global norm of all gradients; None for no bound. The
-            gradient of a table row that is looked up several times counts as their sum.
+        clip_norm: Bound on the global norm of all gradients; None for no bound. The gradients
+            of an embedding that is looked up several times count as their sum.
+        name: Its name.
         **kwargs: As for `keras.optimizers.Optimizer`.
 
     Example:
 
+    >>> model = ATRank(*toy_schema_and_catalog())
     >>> model.compile(RowSparse(0.003, clip_norm=5.0), PointwiseLoss())
     >>> model.compile(RowSparse(0.003, tables=RowwiseAdagrad()), PointwiseLoss())
     """
@@ -148,7 +183,7 @@ class RowSparse(keras.optimizers.Optimizer):
         self._states: dict[Any, tuple[Rule, list[keras.Variable]]] = {}
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Makes what the rules remember of each variable."""
+        """Makes the state of each variable."""
         if self.built:
             return
         super().build(variables)
@@ -164,31 +199,33 @@ class RowSparse(keras.optimizers.Optimizer):
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable] | None = None
     ) -> None:
-        """Sums the gradients of repeated rows, clips by global norm, and updates."""
-        grads = [_sum_repeated_rows(grad) for grad in grads]
+        """Sums the gradients of each embedding, clips by global norm, and updates."""
+        grads = [_sum_by_index(grad) for grad in grads]
         if self.clip_norm is not None:
-            grads, _ = tf.clip_by_global_norm(grads, self.clip_norm)
+            # Biases are float32 in every precision, and a norm is of one.
+            norm = tf.linalg.global_norm([tf.cast(grad, tf.float32) for grad in grads])
+            grads, _ = tf.clip_by_global_norm(grads, self.clip_norm, norm)
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-        """Updates a variable, or the rows of it that the gradient names."""
+        """Updates a variable, or those embeddings of it that the gradient is of."""
         rule, state = self._states[variable.ref()]
         dtype = variable.dtype
         step = tf.cast(self.iterations + 1, dtype)
         rate = tf.cast(learning_rate, dtype)
         if isinstance(gradient, tf.IndexedSlices):
-            rows = gradient.indices
-            kept: State = [tf.gather(part.value, rows) for part in state]
-            change, kept = rule.change(tf.cast(gradient.values, dtype), kept, step)
-            variable.scatter_sub(tf.IndexedSlices(rate * change, rows))
-            for part, new in zip(state, kept, strict=True):
-                part.value.scatter_update(tf.IndexedSlices(new, rows))
+            indices = gradient.indices
+            old: State = [tf.gather(part.value, indices) for part in state]
+            change, new = rule.change(tf.cast(gradient.values, dtype), old, step)
+            variable.scatter_sub(tf.IndexedSlices(rate * change, indices))
+            for part, values in zip(state, new, strict=True):
+                part.value.scatter_update(tf.IndexedSlices(values, indices))
         else:
-            kept = [part.value for part in state]
-            change, kept = rule.change(tf.cast(gradient, dtype), kept, step)
+            old = [part.value for part in state]
+            change, new = rule.change(tf.cast(gradient, dtype), old, step)
             variable.assign_sub(rate * change)
-            for part, new in zip(state, kept, strict=True):
-                part.value.assign(new)
+            for part, values in zip(state, new, strict=True):
+                part.value.assign(values)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -212,9 +249,10 @@ class RowSparse(keras.optimizers.Optimizer):
         return super().from_config({**config, **rules}, custom_objects)
 
 
-def _sum_repeated_rows(gradient: Any) -> Any:
+def _sum_by_index(gradient: Any) -> Any:
+    """A sparse gradient whose indices are unique; any other as it is."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
-    rows, place = tf.unique(gradient.indices)
-    values = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
-    return tf.IndexedSlices(values, rows, gradient.dense_shape)
+    indices, segments = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, segments, tf.size(indices))
+    return tf.IndexedSlices(values, indices, gradient.dense_shape)

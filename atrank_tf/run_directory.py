@@ -27,6 +27,14 @@ class RunDirectory:
 
     Args:
         path: The directory. It need not exist yet.
+
+    Example:
+
+    >>> run = RunDirectory(toy_run())
+    >>> run.settings()["model"], run.training_cost()["epochs"]
+    ('atrank', 1)
+    >>> run.load_best().schema.targets
+    ('item', 'query')
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -81,27 +89,27 @@ class RunDirectory:
             objects: The data's tables of known objects; the run keeps a copy.
 
         Returns:
-            Where training stands, as `save` was told; None at the beginning.
+            Where training stands, as `save` wrote it; None at the beginning.
 
         Raises:
             UserError: The directory holds a run with other settings or data.
         """
-        wanted = {**settings, "version": __version__, "data_fingerprint": fingerprint}
+        settings = {**settings, "version": __version__, "data_fingerprint": fingerprint}
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         for partial in self._checkpoints.glob("partial-*"):  # Of a run that was killed.
             partial.unlink()
         if not (self.path / "state.json").exists():  # Nothing was ever saved here.
             shutil.copytree(objects, self.objects, dirs_exist_ok=True)
-            json_files.write(self.path / "settings.json", wanted)
+            json_files.write(self.path / "settings.json", settings)
             return None
         json_files.check_same(
             self.settings(),
-            wanted,
+            settings,
             ("epochs", "patience", "data_dir", "version"),
             f"{self.path}: holds a run",
             "choose another --model_dir, or go on with its settings",
         )
-        json_files.write(self.path / "settings.json", wanted)
+        json_files.write(self.path / "settings.json", settings)
         return self._read_state()
 
     def save(self, model: Ranker, state: dict[str, Any], is_best: bool) -> None:
@@ -127,7 +135,7 @@ class RunDirectory:
                 old.unlink()
 
     def load_last(self) -> Ranker:
-        """Loads the model that `save` was given last, with its optimizer state."""
+        """Loads the model that `save` wrote last, with its optimizer state."""
         state = self._read_state()
         assert state is not None
         model = _load(self._checkpoints / _last_name(state))
@@ -139,15 +147,15 @@ class RunDirectory:
         """Loads the best model.
 
         Args:
-            fingerprint: The fingerprint of the data that it is to be used with, if any.
+            fingerprint: The fingerprint of the data that it is to be used with; None for any.
 
         Raises:
             UserError: There is no checkpoint yet, or it was trained on other data.
         """
-        found = self.settings()["data_fingerprint"]
-        if fingerprint is not None and fingerprint != found:
+        trained_on = self.settings()["data_fingerprint"]
+        if fingerprint is not None and fingerprint != trained_on:
             raise UserError(
-                f"{self.path}: was trained on data with fingerprint {found[:12]}, "
+                f"{self.path}: was trained on data with fingerprint {trained_on[:12]}, "
                 f"not on this data ({fingerprint[:12]})"
             )
         path = self._checkpoints / "best.keras"

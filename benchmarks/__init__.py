@@ -1,1 +1,1 @@
-"""Measures speed, and what others reach on the same data."""
+"""Measures speed, and what other libraries reach on the same data."""

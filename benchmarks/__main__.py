@@ -24,7 +24,7 @@ from data_pipeline.core.errors import UserError
 
 FLAGS = flags.FLAGS
 
-STAGES = ("forms", "profile", "steps", "pipeline", "rivals", "serving")
+STAGES = ("forms", "profile", "steps", "pipeline", "other_libraries", "serving")
 
 # Form, newest behaviors of a history (0 for all), share of the time, evaluations, seeds.
 FORMS = (
@@ -93,13 +93,13 @@ def _pipeline(data_dir: str, output: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _rivals(data_dir: str, output: Path, seconds: float) -> list[dict[str, Any]]:
+def _other_libraries(data_dir: str, output: Path, seconds: float) -> list[dict[str, Any]]:
     protocol = Protocol(TimelineData(data_dir), max_history=100)
-    path = output / "rivals/protocol.npz"
+    path = output / "other_libraries/protocol.npz"
     protocol.write(path)
     results = []
     for name in other_libraries.LIBRARIES:
-        directory = output / f"rivals/{name}"
+        directory = output / f"other_libraries/{name}"
         envs = output / "environments"
         result = other_libraries.run(
             name, path, directory, seconds / 3, envs_dir=envs, flags=["--evaluations=3"]
@@ -122,7 +122,7 @@ def _main() -> None:
         "profile": lambda: _profile(FLAGS.data_dir, output),
         "steps": lambda: _steps(output),
         "pipeline": lambda: _pipeline(FLAGS.data_dir, output),
-        "rivals": lambda: _rivals(FLAGS.data_dir, output, FLAGS.seconds),
+        "other_libraries": lambda: _other_libraries(FLAGS.data_dir, output, FLAGS.seconds),
         "serving": lambda: _run(
             "serving_latency", output / "serving/latency.json", data_dir=FLAGS.data_dir
         ),

@@ -36,12 +36,13 @@ def step_flops(model: ATRank, inputs: dict[str, Any]) -> float:
     for row in range(len(history[0])):
         times = np.sort(np.concatenate([group[row] for group in history]))
         if isinstance(query_time, dict):
-            asked = np.concatenate([moments[row].numpy() for moments in query_time.values()])
+            query_times = np.concatenate([group[row].numpy() for group in query_time.values()])
         else:
-            asked = np.repeat(query_time[row], sum(lengths[row] for lengths in candidates.values()))
+            count = sum(lengths[row] for lengths in candidates.values())
+            query_times = np.repeat(query_time[row], count)
         tokens += len(times)
-        queries += len(asked)
-        query_pairs += np.searchsorted(times, asked).sum()
+        queries += len(query_times)
+        query_pairs += np.searchsorted(times, query_times).sum()
         token_pairs += np.searchsorted(times, times).sum() if model.is_causal else len(times) ** 2
 
     width, inner = model.width, max(1, model.width // 4)

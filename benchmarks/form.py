@@ -13,7 +13,7 @@ import os
 import resource
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ import tensorflow as tf
 from absl import flags
 
 from atrank_tf import ATRank, PointwiseLoss, RowSparse, TargetCount
-from atrank_tf.evaluate.evaluation import Scoring
+from atrank_tf.evaluate.scoring import Scoring
 from atrank_tf.train.loop import mean_auc, user_aucs
 from benchmarks.flops import matmul_peak, step_flops
 from benchmarks.naive import NAIVE_ROWS, NaiveATRank, naive_batches
@@ -40,7 +40,7 @@ class Form:
 
     name: str
     learning_rate: float
-    rows: str = "queries"
+    rows: Literal["queries", "windows"] = "queries"
 
     def model(self, data: TimelineData) -> ATRank:
         """Returns a new model."""
@@ -127,7 +127,7 @@ class _Clock(keras.callbacks.Callback):
                 batches = self._data.batches(split, BatchOptions(max_history=self._max_history))
                 self._scorings[split] = Scoring(self.model, batches)
             start = time.monotonic()
-            point[f"{split}_auc"] = mean_auc(user_aucs(self._scorings[split]))
+            point[f"{split}_auc"] = mean_auc(user_aucs(self._scorings[split]))  # type: ignore[assignment]
             self.scoring_seconds = time.monotonic() - start
         self.curve.append(point)
         print(" ".join(f"{name} {value:.5g}" for name, value in point.items()), flush=True)

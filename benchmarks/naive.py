@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from atrank_tf import ATRank
 from atrank_tf.layers import AttentionBlock
-from data_pipeline import BatchOptions, TimelineData
+from data_pipeline import BatchOptions, TimelineData, ragged
 
 NAIVE_ROWS = 32
 _SHUFFLED_ROWS = 20_000
@@ -35,12 +35,12 @@ def naive_batches(data: TimelineData, max_history: int, seed: int) -> tf.data.Da
         )
         return gathered | {"candidates": {target: candidates.flat_values}}, labels
 
-    def ragged(inputs: dict[str, Any], labels: tf.Tensor) -> tuple[dict[str, Any], tf.Tensor]:
-        candidates = tf.RaggedTensor.from_uniform_row_length(inputs["candidates"][target], 1)
+    def as_ragged(inputs: dict[str, Any], labels: tf.Tensor) -> tuple[dict[str, Any], tf.Tensor]:
+        candidates = ragged.from_uniform_row_length(inputs["candidates"][target], 1)
         return inputs | {"candidates": {target: candidates}}, labels
 
     shuffled = batches.map(rows).unbatch().shuffle(_SHUFFLED_ROWS, seed)
-    return shuffled.ragged_batch(NAIVE_ROWS, row_splits_dtype=tf.int64).map(ragged).prefetch(4)
+    return shuffled.ragged_batch(NAIVE_ROWS, row_splits_dtype=tf.int64).map(as_ragged).prefetch(4)
 
 
 class NaiveATRank(ATRank):
@@ -55,37 +55,37 @@ class NaiveATRank(ATRank):
             history = inputs["history"][group.name]
             dense = {name: column.to_tensor() for name, column in history.items()}
             padded = {
-                name: tf.RaggedTensor.from_tensor(column, row_splits_dtype=tf.int64)
+                name: ragged.from_tensor(column, row_splits_dtype=tf.int64)
                 for name, column in dense.items()
             }
             encoded = self.tokens.behaviors[group.name](padded, inputs["query_time"], training=True)
             shape = tf.shape(dense["object"])
             tokens.append(tf.reshape(encoded.flat_values, [shape[0], shape[1], self.width]))
             masks.append(tf.sequence_mask(history["object"].row_lengths(), shape[1]))
-        memory, mask = tf.concat(tokens, axis=1), tf.concat(masks, axis=1)
+        behaviors, mask = tf.concat(tokens, axis=1), tf.concat(masks, axis=1)
         for block in self.self_attention:
-            memory = _attend(block, memory, memory, mask)
+            behaviors = _attend(block, behaviors, behaviors, mask)
         ((target, objects),) = inputs["candidates"].items()
         h = self.tokens.candidates(target, objects, training=True).flat_values[:, tf.newaxis, :]
-        e = _attend(self.vanilla_attention, h, memory, mask)
+        e = _attend(self.vanilla_attention, h, behaviors, mask)
         return tf.reduce_sum(h * e, axis=[1, 2]) / math.sqrt(self.width) + self.tokens.bias(
             target, objects
         )
 
 
 def _attend(
-    block: AttentionBlock, queries: tf.Tensor, memory: tf.Tensor, mask: tf.Tensor
+    block: AttentionBlock, queries: tf.Tensor, behaviors: tf.Tensor, mask: tf.Tensor
 ) -> tf.Tensor:
-    """The block on padded rows: queries [batch, Q, width], memory [batch, T, width]."""
+    """The block on padded rows: queries [batch, Q, width], behaviors [batch, T, width]."""
     attention = block.attention
     depth = attention.width // attention.num_spaces
 
     def spaces(x: tf.Tensor, parts: int) -> list[tf.Tensor]:
         shape = [tf.shape(x)[0], tf.shape(x)[1], parts, attention.num_spaces, depth]
-        return tf.unstack(tf.transpose(tf.reshape(x, shape), [2, 0, 3, 1, 4]))
+        return tf.unstack(tf.transpose(tf.reshape(x, shape), [2, 0, 3, 1, 4]))  # type: ignore[arg-type]
 
     (q,) = spaces(attention.query(queries), 1)
-    k, v = spaces(attention.key_value(memory), 2)
+    k, v = spaces(attention.key_value(behaviors), 2)
     scores = tf.matmul(q, k, transpose_b=True) / math.sqrt(depth)
     seen = tf.cast(mask, scores.dtype)[:, tf.newaxis, tf.newaxis, :]
     # Multiplying once more leaves nothing of a row that is all padding.

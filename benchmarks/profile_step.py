@@ -1,7 +1,7 @@
-r"""Shows where a step of training all positions spends its time.
+r"""Shows where a training step of the causal form spends its time.
 
 It fits what does not depend on the batch and what does to the times of steps of several
-sizes, and lets TensorFlow's profiler tell how long each kind of operation runs.
+sizes, and measures by TensorFlow's profiler how long each kind of operation runs.
 
 Example:
     python -m benchmarks.profile_step --data_dir=runs/ml-100k/data
@@ -32,10 +32,10 @@ _HERE = Path(__file__).resolve().parent
 _BUDGETS = (384, 768, 1536, 3072, 6144)
 _STEPS = 40
 
-# Parts of a step, by what stands in the names of their operations; the first that fits.
+# Parts of a step, by a pattern of their operations' names; the first that fits.
 _PARTS = {
+    "relative time biases": "relative_time_bias",
     "optimizer": "row_sparse|(^|Call/)(UnsortedSegmentSum|Unique)|global_norm|clip_by",
-    "gap biases": "relative_time_bias",
     "recency": "recency",
     "layer normalizations": "_norm",
     "self-attention": "self_attention",
@@ -45,8 +45,10 @@ _PARTS = {
 }
 
 
-def _batches(data: TimelineData, max_tokens: int) -> tuple[tf.data.Dataset, list[float]]:
-    """Batches that are at hand, so that nothing but the step runs, and the targets of each."""
+def _batches(
+    data: TimelineData, max_tokens: int | None = None
+) -> tuple[tf.data.Dataset, list[float]]:
+    """Batches kept in memory, so that nothing but the step runs, and the targets of each."""
     batches = data.batches("train", BatchOptions(rows="windows", max_tokens=max_tokens), seed=1)
     batches = batches.take(_STEPS).cache()
     return batches, [float(labels.numpy().sum()) for _, labels in batches]
@@ -65,7 +67,7 @@ def by(
 def part(operation: dict[str, Any]) -> str:
     """Returns which part of a step an operation belongs to."""
     name = operation["operation"]
-    return next((key for key, said in _PARTS.items() if re.search(said, name)), "the rest")
+    return next((key for key, pattern in _PARTS.items() if re.search(pattern, name)), "the rest")
 
 
 def measure(data_dir: str, output_dir: Path, envs_dir: Path) -> dict[str, Any]:
@@ -100,16 +102,16 @@ def measure(data_dir: str, output_dir: Path, envs_dir: Path) -> dict[str, Any]:
     # Relative errors count: those of small steps show what does not depend on the size.
     slope, fixed = np.polyfit([size["targets"] for size in sizes], times, 1, w=1 / times)
 
-    batches, targets = _batches(data, form.max_tokens)
+    batches, targets = _batches(data)
     model.fit(batches, verbose=0, shuffle=False)
     tf.profiler.experimental.start(str(output_dir))
     model.fit(batches, verbose=0, shuffle=False)
     tf.profiler.experimental.stop()
     trace = max(output_dir.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    found = output_dir / "operations.json"
+    table = output_dir / "operations.json"
     script = _HERE / "xprof_operations.py"
-    environments.call([str(reader), str(script), str(trace), str(found)], "xprof")
-    operations = json.loads(found.read_text())
+    environments.call([str(reader), str(script), str(trace), str(table)], "xprof")
+    operations = json.loads(table.read_text())
     return {
         "sizes": sizes,
         "fixed_seconds": float(fixed),

@@ -18,7 +18,7 @@ class Protocol:
 
     Args:
         data: The data.
-        max_history: Newest behaviors that a history of the held-out moments keeps.
+        max_history: Newest behaviors that a history of the held-out queries keeps.
     """
 
     def __init__(self, data: TimelineData, max_history: int) -> None:
@@ -27,19 +27,19 @@ class Protocol:
         multivalued = [feature.name for feature in group.features if feature.multivalued]
         if len(data.schema.groups) > 1 or group.num_oov != 1 or not multivalued:
             raise UserError(
-                f"{data.directory}: expected one group, one row for unknown objects, and a "
-                "feature with several values"
+                f"{data.directory}: expected one group, one index for unknown objects, and "
+                "a feature with several values"
             )
         self._feature = multivalued[0]
         self._max_history = max_history
         self._labels: dict[str, np.ndarray] = {}
         self._users: dict[str, np.ndarray] = {}
-        self._moments: dict[str, np.ndarray] = {}
+        self._queries: dict[str, np.ndarray] = {}
 
     def write(self, path: Path) -> None:
-        """Writes the arrays, as `rivals.harness.Protocol` reads them.
+        """Writes the arrays, as `other_libraries.harness.Protocol` reads them.
 
-        Users are their rows. Items are their object indices, of which row 0, the unknown
+        Users are their indices. Items are their object indices, of which 0, the unknown
         object, is padding. Of the objects' features it holds the first with several values.
         """
         objects = self._data.catalog[self._group.name]
@@ -55,12 +55,12 @@ class Protocol:
             arrays |= self._held_out(split)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def auc(self, split: str, scores: np.ndarray) -> float:
         """Returns the mean AUC of users, given the scores of a split's candidates."""
         scored = ranking_metrics.Scored(
-            self._users[split], self._moments[split], self._labels[split], scores
+            self._users[split], self._queries[split], self._labels[split], scores
         )
         return float(np.nanmean(ranking_metrics.per_user(scored).means["auc"]))
 
@@ -85,7 +85,7 @@ class Protocol:
             candidates.append(inputs["candidates"][self._group.name])
             labels.append(label.numpy())
         counts = np.concatenate([c.row_lengths().numpy() for c in candidates])
-        self._moments[split] = np.repeat(np.arange(len(counts)), counts)
+        self._queries[split] = np.repeat(np.arange(len(counts)), counts)
         self._users[split] = np.repeat(np.concatenate(users), counts)
         self._labels[split] = np.concatenate(labels)
         lengths = np.concatenate([h.row_lengths().numpy() for h in histories])

@@ -16,7 +16,7 @@ def text(results: dict[str, Any]) -> str:
         "profile": (_fixed, _profile),
         "steps": (_steps,),
         "pipeline": (_pipeline,),
-        "rivals": (_rivals,),
+        "other_libraries": (_other_libraries,),
         "serving": (_signatures, _many_against_rows, _endpoint),
     }
     tables = [make(results) for name in makers if name in results for make in makers[name]]
@@ -65,7 +65,7 @@ def _forms(results: dict[str, Any]) -> str:
     naive = {r["max_history"]: r for r in results["forms"] if r["form"] == "naive"}
     rows = []
     for r in results["forms"]:
-        rival = naive[r["max_history"]]
+        naive_rate = naive[r["max_history"]]["targets_per_second"]
         peak = r["matmul_peak_flops"]["2048"]
         top = best(r["curve"])
         rows.append(
@@ -74,7 +74,7 @@ def _forms(results: dict[str, Any]) -> str:
                 _history(r),
                 r["seed"],
                 f"{r['targets_per_second']:,.0f}",
-                f"{r['targets_per_second'] / rival['targets_per_second']:.1f}",
+                f"{r['targets_per_second'] / naive_rate:.1f}",
                 f"{r['useful_token_share']:.0%}",
                 f"{r['flops'] / 1e9:.0f} of {peak / 1e9:.0f} ({r['flops'] / peak:.0%})",
                 f"{r['seconds_to_first_step']:.1f} s",
@@ -103,12 +103,12 @@ def _forms(results: dict[str, Any]) -> str:
 
 def _signatures(results: dict[str, Any]) -> str:
     head = ["signature", "history", "candidates", "batch"]
-    found: dict[tuple, dict[str, Result]] = {}
+    by_shape: dict[tuple, dict[str, Result]] = {}
     for r in results["serving"]["signatures"]:
-        found.setdefault(tuple(r[key] for key in head), {})[r["model"]] = r
+        by_shape.setdefault(tuple(r[key] for key in head), {})[r["model"]] = r
     rows = []
-    for key, models in sorted(found.items()):
-        row: list[object] = [f"`{key[0]}`", *(f"{number:,}" for number in key[1:])]
+    for (signature, *shape), models in sorted(by_shape.items()):
+        row: list[object] = [f"`{signature}`", *(f"{number:,}" for number in shape)]
         for name in ("atrank", "bilstm"):
             r = models.get(name)
             row.append(f"{r['p50']:.1f}, {r['p95']:.1f}, {r['p99']:.1f}" if r else "")
@@ -226,7 +226,7 @@ def _profile(results: dict[str, Any]) -> str:
 
 
 def _steps(results: dict[str, Any]) -> str:
-    base = {}
+    base = {}  # type: ignore[var-annotated]
     rows = []
     for r in results["steps"]:
         first = base.setdefault((r["vary"], r["tables"]), r["median_seconds"])
@@ -254,29 +254,29 @@ def _pipeline(results: dict[str, Any]) -> str:
     return _table(["training", "pipeline alone, targets/s", "training, targets/s", "ratio"], rows)
 
 
-def _rivals(results: dict[str, Any]) -> str:
-    mine = [r for r in results.get("forms", []) if r["form"] == "causal"]
+def _other_libraries(results: dict[str, Any]) -> str:
+    causal = [r for r in results.get("forms", []) if r["form"] == "causal"]
     rows = []
-    for r in results["rivals"]:
+    for r in results["other_libraries"]:
         top = best(r["curve"])
-        reached = [seconds_to(m["curve"], top["validation_auc"]) for m in mine]
+        reached = [seconds_to(c["curve"], top["validation_auc"]) for c in causal]
         times = [seconds for seconds in reached if seconds is not None]
-        rate = np.mean([m["targets_per_second"] for m in mine] or [0])
+        rate = np.mean([c["targets_per_second"] for c in causal] or [0])
         rows.append(
             [
                 r["name"],
                 f"{r['targets_per_second']:,.0f}",
                 f"{top['validation_auc']:.4f} / {top['test_auc']:.4f}, {top['seconds']:.0f} s",
-                f"{rate / r['targets_per_second']:.1f}" if mine else "-",
+                f"{rate / r['targets_per_second']:.1f}" if causal else "-",
                 f"{seconds_to_best(r['curve']) / np.mean(times):.1f}"
-                if mine and len(times) == len(mine)
+                if causal and len(times) == len(causal)
                 else "-",
                 f"{r['peak_rss_bytes'] / 2**30:.2f} GiB",
             ]
         )
     return _table(
         [
-            "rival",
+            "other library",
             "targets/s",
             "best AUC: validation / test, at",
             "causal: times its targets/s",
@@ -292,52 +292,62 @@ def draw(results: dict[str, Any], directory: Path) -> list[Path]:
     import matplotlib as mpl
 
     mpl.use("svg")
-    from matplotlib import pyplot as plt
-
     paths = []
     if "forms" in results:
-        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        curves: dict[str, list[list[Result]]] = {}
-        for r in results["forms"]:
-            if r["max_history"] < 10**6:
-                curves.setdefault(r["form"], []).append(r["curve"])
-        for r in results.get("rivals", []):
-            curves.setdefault(r["name"], []).append(r["curve"])
-        for name, mine in curves.items():
-            points = range(min(map(len, mine)))
-            x = np.mean([[curve[i]["seconds"] for i in points] for curve in mine], axis=0)
-            y = np.array([[curve[i]["validation_auc"] for i in points] for curve in mine])
-            spread = y.std(axis=0) if len(mine) > 1 else None
-            axes.errorbar(x, y.mean(axis=0), spread, marker=".", capsize=2, label=name)
-        axes.set(
-            xscale="log",
-            xlabel="seconds of training",
-            ylabel="validation AUC, 99 negatives",
-            title="MovieLens-100k, histories of 100",
-        )
-        axes.grid(alpha=0.3)
-        axes.legend()
         paths.append(directory / "time_to_auc.svg")
-        figure.savefig(paths[-1])
+        _draw_curves(results["forms"], results.get("other_libraries", []), paths[-1])
     if "steps" in results:
-        figure, panels = plt.subplots(1, 3, figsize=(11, 3.5), layout="constrained")
-        for axes, vary in zip(panels, ("vocabulary", "history", "groups"), strict=True):
-            for tables in ("adam", "adagrad"):
-                mine = [r for r in results["steps"] if (r["vary"], r["tables"]) == (vary, tables)]
-                if mine:
-                    middle = np.array([r["median_seconds"] for r in mine])
-                    low = middle - [r["low_seconds"] for r in mine]
-                    high = [r["high_seconds"] for r in mine] - middle
-                    x = [r["value"] for r in mine]
-                    error = 1e3 * np.array([low, high])
-                    axes.errorbar(x, 1e3 * middle, error, marker=".", capsize=2, label=tables)
-            axes.set(xscale="log", xlabel=vary, ylabel="ms a step", ylim=(0, None))
-            values = sorted({r["value"] for r in results["steps"] if r["vary"] == vary})
-            axes.set_xticks(values, [f"{value:,}" for value in values])
-            axes.minorticks_off()
-            axes.grid(alpha=0.3)
-        if panels[0].get_legend_handles_labels()[0]:
-            panels[0].legend()
         paths.append(directory / "step_time.svg")
-        figure.savefig(paths[-1])
+        _draw_steps(results["steps"], paths[-1])
     return paths
+
+
+def _draw_curves(forms: list[Result], other_libraries: list[Result], path: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    curves: dict[str, list[list[Result]]] = {}
+    for r in forms:
+        if r["max_history"] < 10**6:
+            curves.setdefault(r["form"], []).append(r["curve"])
+    for r in other_libraries:
+        curves.setdefault(r["name"], []).append(r["curve"])
+    for name, of_seeds in curves.items():
+        points = range(min(map(len, of_seeds)))
+        x = np.mean([[curve[i]["seconds"] for i in points] for curve in of_seeds], axis=0)
+        y = np.array([[curve[i]["validation_auc"] for i in points] for curve in of_seeds])
+        spread = y.std(axis=0) if len(of_seeds) > 1 else None
+        axes.errorbar(x, y.mean(axis=0), spread, marker=".", capsize=2, label=name)
+    axes.set(
+        xscale="log",
+        xlabel="seconds of training",
+        ylabel="validation AUC, 99 negatives",
+        title="MovieLens-100k, histories of 100",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path)
+
+
+def _draw_steps(steps: list[Result], path: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, 3, figsize=(11, 3.5), layout="constrained")
+    for axes, vary in zip(panels, ("vocabulary", "history", "groups"), strict=True):
+        for tables in ("adam", "adagrad"):
+            line = [r for r in steps if (r["vary"], r["tables"]) == (vary, tables)]
+            if line:
+                middle = np.array([r["median_seconds"] for r in line])
+                low = middle - [r["low_seconds"] for r in line]
+                high = [r["high_seconds"] for r in line] - middle
+                x = [r["value"] for r in line]
+                error = 1e3 * np.array([low, high])
+                axes.errorbar(x, 1e3 * middle, error, marker=".", capsize=2, label=tables)
+        axes.set(xscale="log", xlabel=vary, ylabel="ms a step", ylim=(0, None))
+        values = sorted({r["value"] for r in steps if r["vary"] == vary})
+        axes.set_xticks(values, [f"{value:,}" for value in values])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    if panels[0].get_legend_handles_labels()[0]:
+        panels[0].legend()
+    figure.savefig(path)

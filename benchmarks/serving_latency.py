@@ -1,7 +1,7 @@
 r"""Measures how fast an exported model answers: by the session loader, and over sockets.
 
-ATRank and the Bi-LSTM are trained for a moment, which their speed does not hang on, exported
-with histories of up to 1,000 behaviors, and asked by each signature. Objects are drawn from
+ATRank and the Bi-LSTM are trained for a second, which their speed does not depend on, exported
+with histories of up to 1,000 behaviors, and run by each signature. Objects are drawn from
 the known ones, uniformly. Each figure is of as many runs as fit in `--seconds`, after two.
 
 Example:
@@ -28,11 +28,12 @@ from atrank_tf.train.settings import Settings
 from benchmarks import report
 from benchmarks.flops import matmul_peak, step_flops
 from benchmarks.serving_soak import Server
+from data_pipeline import ragged
 from data_pipeline.core import cli
 from data_pipeline.schema import Schema
 from export.client import Client
 from export.export_model import export_model
-from export.protocol.fields import signature_name
+from export.protocol.fields import REQUEST_TIME, HistoryFields, signature_name
 from export.protocol.request import Request, candidate_inputs
 from export.protocol.tensors import inputs_by_signature
 from export.serve.servable import Servable
@@ -64,29 +65,29 @@ def made_up_requests(
     group, target = schema.groups[0], schema.targets[0]
     action = {"action": group.actions[0]} if group.actions else {}
     hour = schema.units_per_day // 24
-    found = []
+    requests = []
     for _ in range(rows):
         events = [
-            {"object": o, "time": (place + 1) * hour, **action}
-            for place, o in enumerate(random.choice(objects, history).tolist())
+            {"object": o, "time": number * hour, **action}
+            for number, o in enumerate(random.choice(objects, history).tolist(), start=1)
         ]
-        asked = random.choice(objects, candidates).tolist()
-        found.append(Request((history + 2) * hour, asked, {group.name: events}, target))
-    return found
+        ids = random.choice(objects, candidates).tolist()
+        requests.append(Request((history + 2) * hour, ids, {group.name: events}, target))
+    return requests
 
 
 def timed(ask: Callable[[], Any], seconds: float) -> dict[str, float]:
     """Returns milliseconds of one run, of as many as fit, by quantile."""
     for _ in range(2):
         ask()
-    taken: list[float] = []
+    times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(taken) < 5 or time.perf_counter() < end:
+    while len(times) < 5 or time.perf_counter() < end:
         start = time.perf_counter()
         ask()
-        taken.append(1e3 * (time.perf_counter() - start))
-    p50, p95, p99 = np.percentile(taken, (50, 95, 99))
-    return {"p50": p50, "p95": p95, "p99": p99, "runs": len(taken), "mean": float(np.mean(taken))}
+        times.append(1e3 * (time.perf_counter() - start))
+    p50, p95, p99 = np.percentile(times, (50, 95, 99))
+    return {"p50": p50, "p95": p95, "p99": p99, "runs": len(times), "mean": float(np.mean(times))}
 
 
 def _signatures(
@@ -98,40 +99,39 @@ def _signatures(
         for candidates in CANDIDATES:
             if rows * history * max(candidates, history) > _MAX_PAIRS:
                 continue
-            asked = made_up_requests(schema, objects, rows, history, candidates)
-            ways = inputs_by_signature(candidate_inputs(asked, schema), schema)
-            ways["score_memory"] |= servable.run("encode", ways["encode"])
-            for verb, inputs in ways.items():
+            requests = made_up_requests(schema, objects, rows, history, candidates)
+            by_verb = inputs_by_signature(candidate_inputs(requests, schema), schema)
+            by_verb["score_memory"] |= servable.run("encode", by_verb["encode"])
+            for verb, inputs in by_verb.items():
                 if candidates > 1 and verb not in ("score_candidates", "score_memory"):
                     continue  # They take one candidate a row.
                 name = signature_name(schema, target, verb)
                 if name not in servable.signatures:
                     continue
-                found = timed(functools.partial(servable.run, name, inputs), seconds)
+                times = timed(functools.partial(servable.run, name, inputs), seconds)
                 shape = {"history": history, "candidates": candidates, "batch": rows}
-                per_second = 1e3 * rows * candidates / found["mean"]
-                yield {"signature": name, **shape, **found, "candidates_per_second": per_second}
+                per_second = 1e3 * rows * candidates / times["mean"]
+                yield {"signature": name, **shape, **times, "candidates_per_second": per_second}
 
 
 def _many_against_rows(
     servable: Servable, model: Any, schema: Schema, objects: np.ndarray, seconds: float
 ) -> dict[str, float]:
-    """500 candidates of one user: once for all, one a row, and what they need at the least."""
+    """500 candidates of one user: all in one row, one a row, and what they need at the least."""
     history, candidates = 100, 500
     inputs = candidate_inputs(made_up_requests(schema, objects, 1, history, candidates), schema)
-    ways = inputs_by_signature(inputs, schema)
+    by_verb = inputs_by_signature(inputs, schema)
     times = {}
     for verb in ("score_candidates", "score", "encode"):
         name = signature_name(schema, schema.targets[0], verb)
-        found = timed(functools.partial(servable.run, name, ways[verb]), seconds)
-        times[verb] = found["p50"]
-    spans = tf.RaggedTensor.from_tensor(inputs[f"{schema.groups[0].name}_times"])
+        times[verb] = timed(functools.partial(servable.run, name, by_verb[verb]), seconds)["p50"]
+    behavior_times = ragged.from_tensor(inputs[HistoryFields(schema.groups[0]).times])
 
     def flops(count: int) -> float:
         batch = {
-            "history": {schema.groups[0].name: {"time": spans}},
+            "history": {schema.groups[0].name: {"time": behavior_times}},
             "candidates": {schema.targets[0]: tf.ragged.range([count])},
-            "query_time": inputs["request_time"],
+            "query_time": inputs[REQUEST_TIME],
         }
         return step_flops(model, batch) / 3  # Forward alone.
 
@@ -154,12 +154,12 @@ def _over_sockets(
                 made_up_requests(schema, objects, 1, history, candidates), schema
             )
             name = signature_name(schema, target, "score_candidates")
-            bare = timed(functools.partial(servable.run, name, inputs), seconds)
-            result = {"history": history, "candidates": candidates, "session": bare["p50"]}
+            in_session = timed(functools.partial(servable.run, name, inputs), seconds)
+            result = {"history": history, "candidates": candidates, "session": in_session["p50"]}
             for protocol, address in (("grpc", server.grpc), ("rest", server.rest)):
-                with Client(schema, address, protocol=protocol, timeout=60.0) as client:
-                    found = timed(functools.partial(client.predict, name, inputs), seconds)
-                result[protocol] = found["p50"]
+                with Client(schema, address, protocol=protocol, timeout=60.0) as client:  # type: ignore[arg-type]
+                    over_socket = timed(functools.partial(client.predict, name, inputs), seconds)
+                result[protocol] = over_socket["p50"]
             results.append(result)
     finally:
         server.stop()
@@ -173,8 +173,8 @@ def _main() -> None:
             run_dir, base = Path(directory) / name, Path(directory) / "serving" / name / "atrank"
             settings = Settings(model=name, max_history=max(HISTORIES), max_seconds=1.0, epochs=1)
             train(FLAGS.data_dir, str(run_dir), settings)
-            version, found = export_model(run_dir, base)
-            print(f"{name}: {found}", flush=True)
+            version, verification = export_model(run_dir, base)
+            print(f"{name}: {verification}", flush=True)
             schema = Schema.load(version / "assets.extra")
             known = pq.read_table(run_dir / "objects" / f"{schema.targets[0]}.parquet")
             objects = known["object"].to_numpy()
@@ -197,7 +197,7 @@ def _main() -> None:
 def main() -> None:
     """Command line."""
     flags.DEFINE_string("data_dir", "runs/ml-100k/data", "Prepared data with one group.")
-    flags.DEFINE_string("output", "", "File to write what was found into, as JSON.")
+    flags.DEFINE_string("output", "", "JSON file to write.")
     flags.DEFINE_float("seconds", 1.0, "For each figure.")
     cli.run(_main)
 

@@ -59,8 +59,8 @@ class Server:
         assert self.process.stdout is not None
         ports = {}
         for line in self.process.stdout:
-            if found := re.match(r"  (gRPC|REST|metrics)\D+127\.0\.0\.1:(\d+)", line):
-                ports[found[1]] = f"127.0.0.1:{found[2]}"
+            if match := re.match(r"  (gRPC|REST|metrics)\D+127\.0\.0\.1:(\d+)", line):
+                ports[match[1]] = f"127.0.0.1:{match[2]}"
             if "metrics" in ports:
                 break
         else:
@@ -84,27 +84,28 @@ def soak(server: Server, base: Path, clients: int, seconds: float) -> tuple[int,
     """
     version = base / "1"
     schema = Schema.load(version / "assets.extra")
-    asked = warmup.read(version / "assets.extra" / warmup.FILE_NAME)
+    warmups = warmup.read(version / "assets.extra" / warmup.FILE_NAME)
     answered: collections.Counter[str] = collections.Counter()
     wrong: list[str] = []
     end = threading.Event()
 
-    def ask(number: int) -> None:
-        protocol: Any = ("grpc", "rest")[number % 2]
-        address = server.rest if number % 2 else server.grpc
+    def ask(client_number: int) -> None:
+        protocol: Any = ("grpc", "rest")[client_number % 2]
+        address = server.rest if client_number % 2 else server.grpc
         with Client(schema, address, protocol=protocol, retries=0, timeout=60.0) as client:
-            first: dict[int, dict[str, np.ndarray]] = {}
+            first_answers: dict[int, dict[str, np.ndarray]] = {}
             while not end.is_set():
-                place = answered.total() % len(asked)
+                number = answered.total() % len(warmups)
+                signature, inputs = warmups[number]
                 try:
-                    found = client.predict(*asked[place])
+                    answer = client.predict(signature, inputs)
                 except ServingError as error:
                     wrong.append(str(error))
                     continue
-                expected = first.setdefault(place, found)
-                for name, values in found.items():
+                expected = first_answers.setdefault(number, answer)
+                for name, values in answer.items():
                     if not np.allclose(values, expected[name], atol=1e-6):
-                        wrong.append(f"{asked[place][0]}: {name} changed")
+                        wrong.append(f"{signature}: {name} changed")
                 answered["all"] += 1
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
@@ -138,13 +139,13 @@ def send_malformed(server: Server, version: Path, count: int, seed: int = 1) -> 
         UserError: One was not answered at all, or by an INTERNAL error.
     """
     shuffled = random.Random(seed)
-    asked = warmup.read(version / "assets.extra" / warmup.FILE_NAME)
-    told: collections.Counter[str] = collections.Counter()
+    well_formed = warmup.read(version / "assets.extra" / warmup.FILE_NAME)
+    statuses: collections.Counter[str] = collections.Counter()
     session = requests.Session()
     with grpc.insecure_channel(server.grpc) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         for number in range(count):
-            signature, inputs = shuffled.choice(asked)
+            signature, inputs = shuffled.choice(well_formed)
             message = ""
             regress = set(inputs) == {"inputs"} and shuffled.random() < 0.5
             if number % 2:
@@ -156,7 +157,7 @@ def send_malformed(server: Server, version: Path, count: int, seed: int = 1) -> 
                         stub.Predict(request, timeout=60.0)
                     code = "grpc OK"
                 except grpc.RpcError as error:
-                    code, message = f"grpc {error.code().name}", error.details()
+                    code, message = f"grpc {error.code().name}", error.details()  # type: ignore[assignment]
             else:
                 body = _broken_json(shuffled, signature, inputs)
                 if regress:
@@ -165,10 +166,10 @@ def send_malformed(server: Server, version: Path, count: int, seed: int = 1) -> 
                 url = f"http://{server.rest}/v1/models/atrank:{verb}"
                 response = session.post(url, data=body, timeout=60.0)
                 code, message = f"rest {response.status_code}", response.text
-            told[code] += 1
+            statuses[code] += 1
             if code in ("grpc INTERNAL", "grpc UNKNOWN", "grpc UNAVAILABLE", "rest 500"):
                 raise UserError(f"malformed request {number} of {signature}: {code} {message}")
-    return dict(told)
+    return dict(statuses)
 
 
 def _other_values(shuffled: random.Random, values: np.ndarray) -> np.ndarray:
@@ -271,7 +272,7 @@ def _broken_regression(
 def _broken_features(
     shuffled: random.Random, signature: str, inputs: dict[str, np.ndarray]
 ) -> bytes:
-    odd = [None, True, -1, 1e99, 0.5, float("nan"), "x", [], [[]], {}, [1, "x"], {"b64": "?"}]
+    odd = [None, True, -1, 1e99, 0.5, float("nan"), "x", [], [[]], {}, [1, "x"], {"b64": "?"}]  # type: ignore[var-annotated]
     examples = []
     for serialized in inputs["inputs"]:
         proto = tf.train.Example.FromString(serialized)
@@ -296,8 +297,8 @@ def _main() -> None:
             answered, wrong = soak(server, base, FLAGS.clients, FLAGS.seconds)
             print(f"{FLAGS.clients} clients, {FLAGS.seconds:.0f} s: {answered:,} requests answered")
             print(f"  a version swapped in meanwhile; {len(wrong)} errors {wrong[:3]}")
-            told = send_malformed(server, base / "1", FLAGS.malformed)
-            print(f"{FLAGS.malformed:,} malformed requests: {told}")
+            statuses = send_malformed(server, base / "1", FLAGS.malformed)
+            print(f"{FLAGS.malformed:,} malformed requests: {statuses}")
             count, largest = smoke(base / "2", server.grpc, "grpc", "atrank")
             print(f"  afterwards {count} requests: largest difference {largest:.1e}")
         finally:

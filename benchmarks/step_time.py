@@ -28,6 +28,7 @@ from atrank_tf import (
     Schema,
     Vocabulary,
 )
+from data_pipeline import ragged
 from data_pipeline.core import cli
 
 FLAGS = flags.FLAGS
@@ -50,25 +51,25 @@ def _batch(schema: Schema, length: int, random: np.random.Generator) -> dict[str
     share = length // len(schema.groups)
     num_objects = schema.groups[0].num_objects
 
-    def ragged(values: np.ndarray) -> tf.RaggedTensor:
-        return tf.RaggedTensor.from_tensor(tf.constant(values, tf.int64), row_splits_dtype="int64")
+    def as_ragged(values: np.ndarray) -> tf.RaggedTensor:
+        return ragged.from_tensor(tf.constant(values, tf.int64), row_splits_dtype="int64")
 
     history = {}
     for group in schema.groups:
         history[group.name] = {
-            "object": ragged(random.integers(0, num_objects, [rows, share])),
-            "action": ragged(np.ones([rows, share])),
-            "time": ragged(np.sort(random.integers(0, 10**8, [rows, share]), axis=1)),
+            "object": as_ragged(random.integers(0, num_objects, [rows, share])),
+            "action": as_ragged(np.ones([rows, share])),
+            "time": as_ragged(np.sort(random.integers(0, 10**8, [rows, share]), axis=1)),
         }
     times = {
         name: np.repeat(events["time"].to_tensor().numpy(), 2, axis=1)
         for name, events in history.items()
     }
     return {
-        "query_time": {name: ragged(column) for name, column in times.items()},
+        "query_time": {name: as_ragged(column) for name, column in times.items()},
         "history": history,
         "candidates": {
-            name: ragged(random.integers(0, num_objects, column.shape))
+            name: as_ragged(random.integers(0, num_objects, column.shape))
             for name, column in times.items()
         },
     }

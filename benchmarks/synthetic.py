@@ -69,9 +69,9 @@ def write(output_dir: str | Path, num_users: int = 4000, seed: int = 0) -> None:
 
 
 def ceiling(data_dir: str | Path) -> dict[str, float]:
-    """Returns the test AUC of one who knows the rule: "value", "low" and "high".
+    """Returns the test AUC of a scorer that knows the rule: "value", "low" and "high".
 
-    He ranks first what the user had before, since it is never drawn as a negative, then the
+    It ranks first what the user had before, since it is never drawn as a negative, then the
     coupon of the last purchase.
     """
     data = TimelineData(data_dir)
@@ -81,9 +81,9 @@ def ceiling(data_dir: str | Path) -> dict[str, float]:
     for group in data.schema.groups:
         table = pq.read_table(data.directory / "objects" / f"{group.name}.parquet")
         ids[group.name] = np.array([-1] * group.num_oov + table["object"].to_pylist())
-    parts, num_moments = [], 0
+    parts, num_queries = [], 0
     for inputs, labels in data.batches("test"):
-        rows = inputs["candidates"]["coupon"]
+        candidates = inputs["candidates"]["coupon"]
         bought = inputs["history"]["product"]
         last = [
             ids["product"][objects[np.argmax(times)]] % _CLASSES if len(times) else -1
@@ -91,15 +91,16 @@ def ceiling(data_dir: str | Path) -> dict[str, float]:
                 bought["object"].to_list(), bought["time"].to_list(), strict=True
             )
         ]
-        row = rows.value_rowids().numpy()
+        row = candidates.value_rowids().numpy()
         had = [set(objects) for objects in inputs["history"]["coupon"]["object"].to_list()]
-        follows = ids["coupon"][rows.flat_values.numpy()] == np.array(last)[row]
-        again = np.array([o in had[i] for i, o in zip(row, rows.flat_values.numpy(), strict=True)])
+        objects = candidates.flat_values.numpy()
+        follows = ids["coupon"][objects] == np.array(last)[row]
+        again = np.array([o in had[i] for i, o in zip(row, objects, strict=True)])
         parts.append(
-            (inputs["user"].numpy()[row], row + num_moments, labels.numpy(), 2.0 * again + follows)
+            (inputs["user"].numpy()[row], row + num_queries, labels.numpy(), 2.0 * again + follows)
         )
-        num_moments += len(last)
-    scored = ranking_metrics.Scored(*map(np.concatenate, zip(*parts, strict=True)))
+        num_queries += len(last)
+    scored = ranking_metrics.Scored(*map(np.concatenate, zip(*parts, strict=True)))  # type: ignore[arg-type]
     auc = ranking_metrics.summarize(ranking_metrics.per_user(scored))["auc"]
     assert isinstance(auc, dict)
     return auc
@@ -109,7 +110,7 @@ def _main() -> None:
     if FLAGS.ceiling_of:
         auc = ceiling(FLAGS.ceiling_of)
         print(
-            f"test AUC of one who knows the rule: {auc['value']:.4f} "
+            f"test AUC of a scorer that knows the rule: {auc['value']:.4f} "
             f"({auc['low']:.4f} to {auc['high']:.4f})"
         )
         return

@@ -18,8 +18,8 @@ def main() -> None:
     table = json.loads(text)[0]
     columns = [column["id"] for column in table["cols"]]
     wanted = ("operation", "type", "total_self_time")
-    places = [columns.index(name) for name in wanted]
-    rows = [[row["c"][place]["v"] for place in places] for row in table["rows"]]
+    positions = [columns.index(name) for name in wanted]
+    rows = [[row["c"][position]["v"] for position in positions] for row in table["rows"]]
     others = ("IDLE", "Dataset")  # What is not the step's.
     operations = [dict(zip(wanted, row, strict=True)) for row in rows if row[1] not in others]
     Path(output).write_text(json.dumps(operations, indent=1) + "\n")

@@ -1,5 +1,6 @@
 """Logs of behavior in, ragged batches for training, evaluation and export out."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from data_pipeline.version import __version__
@@ -31,9 +32,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: `TimelineData` loads TensorFlow, which workers do not need."""
-    import importlib
-
+    """Imports a name when it is first used: `TimelineData` loads TensorFlow, clients do not."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULES.get(name, "data_pipeline.schema")), name)

@@ -18,12 +18,18 @@ def load_catalog(directory: str | Path, schema: Schema) -> Catalog:
         schema: The schema saved there.
 
     Returns:
-        For each group, by object index (the rows of unknown objects come first):
-        `embedding_indices`, int64 [num_objects]: row of the id's embedding;
+        For each group, by object index (the unknown objects come first):
+        `embedding_indices`, int64 [num_objects]: embedding index of the object's id;
         `train_counts`, int64 [num_objects]: training events of the object;
         for each feature NAME `NAME/indices`, int64 [num_values]: embedding indices of its
         values; and for a multi-valued one `NAME/splits`, int64 [num_objects + 1]:
         object i has the values from splits[i] to before splits[i + 1].
+
+    Example:
+
+    >>> catalog = load_catalog(toy_data(), Schema.load(toy_data()))
+    >>> sorted(catalog["item"])
+    ['category/indices', 'embedding_indices', 'tag/indices', 'tag/splits', 'train_counts']
     """
     return {group.name: _load_group(Path(directory), group) for group in schema.groups}
 

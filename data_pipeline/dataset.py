@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,8 +14,8 @@ from data_pipeline.catalog import load_catalog
 from data_pipeline.manifest import Manifest
 from data_pipeline.schema import Schema
 
-# Users whose timelines are cut into batches together: enough to fill batches of like
-# length, few enough to hold in memory with histories of tens of thousands of events.
+# Users whose timelines are cut into batches together: enough to fill batches of like length,
+# few enough to be in memory with histories of tens of thousands of events.
 _BLOCK_USERS = 1024
 
 # No function here branches on a tensor in Python, and autograph takes its time to find that out.
@@ -32,12 +33,18 @@ class TimelineData:
     Attributes:
         directory: That directory.
         schema: Its schema, sizes filled in, of the groups and targets chosen.
-        manifest: What it holds: users, events, targets, shards, fingerprint.
+        manifest: What is in it: users, events, targets, shards, fingerprint.
         catalog: What is known of each group's objects, for the model's constructor.
 
     Raises:
         UserError: The directory holds no prepared data, or only part of it; or there is no
             such group or target.
+
+    Example:
+
+    >>> data = TimelineData(toy_data(), targets=["item"])
+    >>> data.schema.targets, data.manifest.users, data.num_targets("test") > 0
+    (('item',), 24, True)
     """
 
     def __init__(
@@ -62,12 +69,12 @@ class TimelineData:
     ) -> tf.data.Dataset:
         """Returns batches of (inputs, labels), as `atrank_tf.Ranker` takes them.
 
-        A row is a user at a query time at which they had targets. The history is encoded
-        once for all of them: the targets of that time, and negatives drawn uniformly
+        A batch row is a user at a query time at which they had targets. The history is
+        encoded once for all of them: the targets of that time, and negatives drawn uniformly
         from the objects that the user never touched. Where targets are labelled, the
         labelled ones are the candidates and nothing is drawn.
 
-        With `rows="windows"` a row has many of a user's targets: those of a window of half
+        With `rows="windows"` a batch row has many of a user's targets: those of a window of half
         as many events and targets as `max_history`, with histories for all of them;
         `query_time` is that of each candidate. It is for models whose state serves every
         query time, and hides from each what came later.
@@ -78,8 +85,8 @@ class TimelineData:
                 the same, whatever the model.
             options: How to cut; None for the defaults of `BatchOptions`.
             seed: Same seed, same batches.
-            epoch: Which epoch of the seed to give. None to give one after the other, a new
-                one at each iteration.
+            epoch: Which epoch of the seed. None for one after the other, a new epoch at each
+                iteration.
 
         Returns:
             A finite dataset, one epoch long; with `target_weights` of (inputs, labels,
@@ -110,7 +117,7 @@ class TimelineData:
         TensorFlow makes its graphs ready. Here that is paid once for all epochs.
 
         Args:
-            first: First epoch of the seed to give.
+            first: First epoch of the seed.
             last: The epoch to stop before.
             options: As for `batches`.
             seed: Same seed, same batches.
@@ -159,18 +166,20 @@ class TimelineData:
         )
 
     def _blocks(self, split: str, seed: tf.Tensor) -> tf.data.Dataset:
-        """One pass over the shards: the number of each block of users, and their records."""
+        """One pass over the shards: the number of each block of timelines, and its records."""
         names = [str(self.directory / shard.file) for shard in self.manifest.shards]
         files = tf.data.Dataset.from_tensor_slices(names)
         is_training = split == "train"
         if is_training:
-            files = files.shuffle(len(names), _scalar(seed, 1), reshuffle_each_iteration=False)
+            file_seed: Any = _scalar(seed, 1)  # The stubs know no tensors here.
+            files = files.shuffle(len(names), file_seed, reshuffle_each_iteration=False)
         records = files.interleave(
             tf.data.TFRecordDataset, cycle_length=8, num_parallel_calls=2, deterministic=True
         )
         if is_training:
+            shuffle_seed: Any = _scalar(seed, 2)
             records = records.shuffle(
-                8 * _BLOCK_USERS, _scalar(seed, 2), reshuffle_each_iteration=False
+                8 * _BLOCK_USERS, shuffle_seed, reshuffle_each_iteration=False
             )
         return records.batch(_BLOCK_USERS).enumerate()
 
@@ -182,7 +191,7 @@ class TimelineData:
         number: tf.Tensor,
         records: tf.Tensor,
     ) -> Block:
-        """The block of some records, with the rows that are cut out of it, packed."""
+        """The block of the records, with the batch rows that are cut out of it, packed."""
         block = parse_timelines(records, self.schema)
         return pack_rows(block, self.schema, split, options, _block_seed(seed, number))
 
@@ -200,7 +209,7 @@ class TimelineData:
         indices = tf.range(num_batches(block))
         if split == "train":
             order = _block_seed(seed, number) + 2
-            indices = tf.random.experimental.stateless_shuffle(indices, order)
+            indices = tf.random.experimental.stateless_shuffle(indices, order)  # type: ignore[attr-defined]
         return tf.data.Dataset.from_tensor_slices(indices).map(
             _as_is(lambda index: make_batch(block, index, self.schema, split, options, seed)),
             num_parallel_calls=2,

@@ -16,7 +16,20 @@ FILE_NAME = "manifest.json"
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A file of timelines: its path in the directory, and what it must hold."""
+    """A file of timelines: its path in the directory, and what it must hold.
+
+    Attributes:
+        file: Path of the file, relative to the directory.
+        users: Number of users.
+        events: Number of events, labelled targets among them.
+        bytes: Size of the file.
+        sha256: SHA-256 of its contents.
+
+    Example:
+
+    >>> sum(shard.users for shard in Manifest.load(toy_data()).shards)
+    24
+    """
 
     file: str
     users: int
@@ -31,14 +44,20 @@ class Manifest:
 
     Attributes:
         version: Version of the package that wrote it.
-        fingerprint: SHA-256 of the data itself. It does not depend on how the rows of the
-            logs were ordered or spread over files.
+        fingerprint: SHA-256 of the data itself. It does not depend on how the log rows
+            were ordered or spread over files.
         users: Number of users.
         events: Events by group.
-        rejected: Rows that were left out, by reason.
+        rejected: Log rows that were left out, by reason.
         time_range: Time of the first and the last event.
         targets: Number of targets by split and group.
         shards: The files of timelines.
+
+    Example:
+
+    >>> manifest = Manifest.load(toy_data())
+    >>> manifest.users, sorted(manifest.events), sorted(manifest.targets)
+    (24, ['item', 'query'], ['test', 'train', 'validation'])
     """
 
     version: str
@@ -96,7 +115,14 @@ class Manifest:
 
 
 def sha256(*files: Path) -> str:
-    """Returns the SHA-256 of the contents of files, one after the other."""
+    """Returns the SHA-256 of the contents of files, one after the other.
+
+    Example:
+
+    >>> (tmp / "empty").touch()
+    >>> sha256(tmp / "empty")[:8]
+    'e3b0c442'
+    """
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:

@@ -35,6 +35,11 @@ class Columns:
         action: Which of the group's actions it was. "" when the group has only one.
         group: Which group the object belongs to, in a table that holds several.
         label: 1 (taken) or 0 (shown, not taken); labelled targets only.
+
+    Example:
+
+    >>> Columns(user="reviewerID", object="asin")
+    Columns(user='reviewerID', object='asin', time='time', action='', group='', label='label')
     """
 
     __pydantic_config__ = _STRICT
@@ -62,6 +67,12 @@ class Feature:
             then holds lists, or strings split at `separator`.
         separator: What separates the values of a multivalued string.
         num_values: Filled in by `prepare`: how many values all objects have together.
+
+    Example:
+
+    >>> genre = Feature("genre", multivalued=True)  # Strings such as "Action|Crime", or lists.
+    >>> Group("movie", features=(genre,), objects="movies.csv").features[0].name
+    'genre'
     """
 
     __pydantic_config__ = _STRICT
@@ -76,15 +87,22 @@ class Feature:
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """The values that have an embedding index of their own.
+    """The values that have an embedding index for themselves.
 
     Attributes:
         name: A feature's vocabulary, or a group's name for its object ids.
-        min_count: How many training events a value must be part of to get a row of
-            its own. Rarer values share the out-of-vocabulary rows.
-        num_oov: How many out-of-vocabulary rows; rows [0, num_oov). With several,
-            the value's hash picks one.
-        num_embeddings: Filled in by `prepare`: rows in all, those out of vocabulary included.
+        min_count: How many training events a value must be part of to get an embedding
+            index for itself. Rarer values share the out-of-vocabulary indices.
+        num_oov: How many out-of-vocabulary indices: [0, num_oov). With several, the
+            value's hash picks one.
+        num_embeddings: Filled in by `prepare`: embedding indices in all, those out of
+            vocabulary included.
+
+    Example:
+
+    >>> schema = Schema((Group("item"),), ("item",), (Vocabulary("item", min_count=5),))
+    >>> schema.vocabulary("item").min_count
+    5
     """
 
     __pydantic_config__ = _STRICT
@@ -99,10 +117,10 @@ class Vocabulary:
 class Group:
     """A group of behaviors: those that act on one type of object.
 
-    Objects are numbered by *object index*: rows [0, num_oov) stand for objects that
-    the data does not know, then come the objects that occur in training events (the
-    most frequent first), then those that occur only in later events, then those
-    that stand in the object table alone.
+    An object's *object index* is its position in the group: [0, num_oov) stand for objects
+    that the data does not know, then come the objects that occur in training events (the
+    most frequent first), then those that occur only in later events, then those that stand
+    in the object table alone.
 
     Attributes:
         name: Letters, digits and underscores.
@@ -111,7 +129,7 @@ class Group:
         objects: File or glob of the object table; "" when objects have only an id.
         object_column: Column of the object's id in that table.
         events: File or glob of a table of this group's events alone; "" when its
-            events are in the common table, told apart by `Columns.group`.
+            events are in the common table, where `Columns.group` names their group.
         columns: Column names of that table; by default the schema's own.
         impressions: File or glob of a table of labelled targets of this group. When
             it is given, they are its targets, and no negatives are sampled.
@@ -121,6 +139,11 @@ class Group:
         num_logged: Likewise: objects that occur in any event.
         num_objects: Likewise: object indices in all, those out of vocabulary included.
         num_oov: Likewise: object indices for unknown objects (its id vocabulary's).
+
+    Example:
+
+    >>> Group("item", actions=("view", "buy")).num_actions
+    3
     """
 
     __pydantic_config__ = _STRICT
@@ -142,7 +165,7 @@ class Group:
 
     @property
     def num_actions(self) -> int:
-        """Number of action indices: unknown actions (row 0), then one for each action."""
+        """Number of action indices: unknown actions (index 0), then one for each action."""
         return 1 + max(1, len(self.actions))
 
     @classmethod
@@ -156,13 +179,18 @@ class Split:
     """Which targets are for training, validation and test.
 
     Attributes:
-        kind: "leave_last_out": a user's last moment with targets is the test's, the
-            one before it the validation's. "time": the same two moments for all users.
-        validation_start: For "time": targets from this moment on are not trained on.
+        kind: "leave_last_out": a user's last time with targets is the test's, the one
+            before it the validation's. "time": the same two times for all users.
+        validation_start: For "time": targets from this time on are not trained on.
             In the schema's time unit, or an ISO 8601 date or datetime (UTC).
-        test_start: For "time": targets from this moment on are the test's.
+        test_start: For "time": targets from this time on are the test's.
         validation_users: For "leave_last_out": the share of the users that have a
             validation target; the other users' is trained on.
+
+    Example:
+
+    >>> Split("time", validation_start="2017-12-03", test_start="2017-12-17").kind
+    'time'
     """
 
     __pydantic_config__ = _STRICT
@@ -185,12 +213,21 @@ class Schema:
         columns: Column names of the table of events.
         time_unit: Unit of every integer and float timestamp, in logs and requests:
             seconds or milliseconds since 1970 (UTC). Datetimes are converted to it.
-        num_time_buckets: In the paper's form of the model, buckets of the gap between a
-            behavior and the prediction: [0, 1) day, then [2^k, 2^(k+1)) days; the last
+        num_time_buckets: In the paper's form of the model, buckets of the time between a
+            behavior and the query: [0, 1) day, then [2^k, 2^(k+1)) days; the last
             has no upper bound.
         split: Which targets are for training, validation and test.
         user_id_type: Type of the user ids. "" to find out from the data.
-        num_users: Filled in by `prepare`: user indices in all; row 0 is the unknown user.
+        num_users: Filled in by `prepare`: user indices in all; index 0 is the unknown user.
+
+    Example:
+
+    >>> schema = Schema(groups=(Group("item"), Group("query")), targets=("item",))
+    >>> [group.name for group in schema.select(groups=["item"]).groups]
+    ['item']
+    >>> Schema(groups=(Group("item"),), targets=("coupon",))
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: target 'coupon': expected one of the groups ['item']
     """
 
     __pydantic_config__ = _STRICT
@@ -207,40 +244,10 @@ class Schema:
 
     def __post_init__(self) -> None:
         """Checks what one attribute says of another."""
-        groups = [group.name for group in self.groups]
-        features = [feature for group in self.groups for feature in group.features]
-        used = {*groups, *map(feature_vocabulary, features)}
-        for name in [*groups, *(f.name for f in features), *sorted(used)]:
-            if not _NAME.fullmatch(name):
-                raise UserError(f"name {name!r}: expected a letter, then letters, digits or _")
-        for kind, names in (
-            ("group", groups),
-            ("target", list(self.targets)),
-            ("vocabulary", [v.name for v in self.vocabularies]),
-            *((f"group {g.name!r}: feature", [f.name for f in g.features]) for g in self.groups),
-            *((f"group {g.name!r}: action", list(g.actions)) for g in self.groups),
-        ):
-            for name in names:
-                if names.count(name) > 1:
-                    raise UserError(f"{kind} {name!r} is listed twice")
-        if not groups:
-            raise UserError("groups: expected at least one")
-        if not self.targets:
-            raise UserError("targets: expected the name of at least one group")
-        for target in self.targets:
-            if target not in groups:
-                raise UserError(f"target {target!r}: expected one of the groups {groups}")
-        for vocabulary in self.vocabularies:
-            if vocabulary.name not in used:
-                raise UserError(f"vocabulary {vocabulary.name!r} is of no feature and no group")
-            if vocabulary.num_oov < 1 or vocabulary.min_count < 1:
-                raise UserError(f"vocabulary {vocabulary.name!r}: min_count and num_oov start at 1")
-        for group in self.groups:
-            if group.features and not group.objects:
-                raise UserError(f"group {group.name!r} has features but no table of objects")
-        for feature in features:
-            if not feature.separator:
-                raise UserError(f"feature {feature.name!r}: separator is empty")
+        self._check_names()
+        self._check_targets()
+        self._check_vocabularies()
+        self._check_features()
         if self.num_time_buckets < 2:
             raise UserError(f"num_time_buckets is {self.num_time_buckets}: expected 2 or more")
 
@@ -271,13 +278,13 @@ class Schema:
         for name in predicted:
             if name not in read:
                 raise UserError(f"target {name!r} must be among the groups read: {', '.join(read)}")
-        kept = tuple(group for group in self.groups if group.name in read)
-        used = {name for g in kept for name in (g.name, *map(feature_vocabulary, g.features))}
+        read_groups = tuple(group for group in self.groups if group.name in read)
+        vocabulary_names = _vocabulary_names(read_groups)
         return dataclasses.replace(
             self,
-            groups=kept,
+            groups=read_groups,
             targets=tuple(target for target in self.targets if target in predicted),
-            vocabularies=tuple(v for v in self.vocabularies if v.name in used),
+            vocabularies=tuple(v for v in self.vocabularies if v.name in vocabulary_names),
         )
 
     def group(self, name: str) -> Group:
@@ -306,11 +313,8 @@ class Schema:
         try:
             return pydantic.TypeAdapter(cls).validate_python(values)
         except pydantic.ValidationError as error:
-            faults = []
-            for fault in error.errors():
-                where = "".join(f"{part}: " for part in [".".join(map(str, fault["loc"]))] if part)
-                faults.append(where + fault["msg"].removeprefix("Value error, "))
-            raise UserError(f"{source}: {'; '.join(faults)}") from error
+            faults = "; ".join(_format_fault(fault) for fault in error.errors())
+            raise UserError(f"{source}: {faults}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> "Schema":
@@ -338,7 +342,71 @@ class Schema:
         text = json.dumps({"version": __version__, **self.to_dict()}, indent=2)
         (Path(directory) / FILE_NAME).write_text(text + "\n", encoding="utf-8")
 
+    def _check_names(self) -> None:
+        """Checks that names are well-formed and that none is listed twice."""
+        groups = [group.name for group in self.groups]
+        features = [feature.name for group in self.groups for feature in group.features]
+        for name in [*groups, *features, *sorted(_vocabulary_names(self.groups))]:
+            if not _NAME.fullmatch(name):
+                raise UserError(f"name {name!r}: expected a letter, then letters, digits or _")
+        for kind, names in (
+            ("group", groups),
+            ("target", list(self.targets)),
+            ("vocabulary", [v.name for v in self.vocabularies]),
+            *((f"group {g.name!r}: feature", [f.name for f in g.features]) for g in self.groups),
+            *((f"group {g.name!r}: action", list(g.actions)) for g in self.groups),
+        ):
+            for name in names:
+                if names.count(name) > 1:
+                    raise UserError(f"{kind} {name!r} is listed twice")
+
+    def _check_targets(self) -> None:
+        groups = [group.name for group in self.groups]
+        if not groups:
+            raise UserError("groups: expected at least one")
+        if not self.targets:
+            raise UserError("targets: expected the name of at least one group")
+        for target in self.targets:
+            if target not in groups:
+                raise UserError(f"target {target!r}: expected one of the groups {groups}")
+
+    def _check_vocabularies(self) -> None:
+        names = _vocabulary_names(self.groups)
+        for vocabulary in self.vocabularies:
+            if vocabulary.name not in names:
+                raise UserError(f"vocabulary {vocabulary.name!r} is of no feature and no group")
+            if vocabulary.num_oov < 1 or vocabulary.min_count < 1:
+                raise UserError(f"vocabulary {vocabulary.name!r}: min_count and num_oov start at 1")
+
+    def _check_features(self) -> None:
+        for group in self.groups:
+            if group.features and not group.objects:
+                raise UserError(f"group {group.name!r} has features but no table of objects")
+        for group in self.groups:
+            for feature in group.features:
+                if not feature.separator:
+                    raise UserError(f"feature {feature.name!r}: separator is empty")
+
 
 def feature_vocabulary(feature: Feature) -> str:
-    """Returns the name of the vocabulary that a feature's values are looked up in."""
+    """Returns the name of the vocabulary that a feature's values are looked up in.
+
+    Example:
+
+    >>> feature_vocabulary(Feature("brand")), feature_vocabulary(Feature("twin", vocabulary="item"))
+    ('brand', 'item')
+    """
     return feature.vocabulary or feature.name
+
+
+def _vocabulary_names(groups: Collection[Group]) -> set[str]:
+    """The names of the vocabularies of ids and feature values that groups use."""
+    features = [feature for group in groups for feature in group.features]
+    return {*(group.name for group in groups), *map(feature_vocabulary, features)}
+
+
+def _format_fault(fault: Any) -> str:
+    """One of pydantic's errors: where it is, unless at the top, and what is wrong."""
+    location = ".".join(map(str, fault["loc"]))
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{location}: {message}" if location else message

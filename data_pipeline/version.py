@@ -8,11 +8,11 @@ __version__ = "0.2.0"
 MINOR_VERSION = 2
 
 
-def check_version(found: object, what: str, again: str) -> None:
+def check_version(version: object, what: str, again: str) -> None:
     """Checks that a file was written by a version whose files this one reads.
 
     Args:
-        found: The version that the file names; None where it names none, as before 0.2.0.
+        version: The version that the file names; None where it names none, as before 0.2.0.
         what: The file or directory, for the message.
         again: What to do to have it written anew.
 
@@ -27,7 +27,7 @@ def check_version(found: object, what: str, again: str) -> None:
     data_pipeline.core.errors.UserError: data/mine: was written by a version before 0.2.0, this is \
 0.2.0: prepare it again
     """
-    if isinstance(found, str) and found.split(".")[:2] == __version__.split(".")[:2]:
+    if isinstance(version, str) and version.split(".")[:2] == __version__.split(".")[:2]:
         return
-    writer = f"version {found}" if found else "a version before 0.2.0"
+    writer = f"version {version}" if version else "a version before 0.2.0"
     raise UserError(f"{what}: was written by {writer}, this is {__version__}: {again}")

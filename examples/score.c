@@ -33,16 +33,16 @@ static void read_file(const char *path, TF_TString *into) {
   long size = ftell(file);
   rewind(file);
   char *bytes = malloc(size > 0 ? size : 1);
-  size_t got = fread(bytes, 1, size, file);
+  size_t length = fread(bytes, 1, size, file);
   fclose(file);
   TF_StringInit(into);
-  TF_StringCopy(into, bytes, got);
+  TF_StringCopy(into, bytes, length);
   free(bytes);
 }
 
 static TF_Operation *operation(TF_Graph *graph, const char *name) {
-  TF_Operation *found = TF_GraphOperationByName(graph, name);
-  if (found != NULL) return found;
+  TF_Operation *named = TF_GraphOperationByName(graph, name);
+  if (named != NULL) return named;
   fprintf(stderr, "error: %s: no such operation\n", name);
   exit(1);
 }
@@ -62,8 +62,8 @@ int main(int argc, char **argv) {
 
   int64_t count = argc - 5;
   TF_Tensor *examples = TF_AllocateTensor(TF_STRING, &count, 1, count * sizeof(TF_TString));
-  TF_TString *rows = TF_TensorData(examples);
-  for (int64_t i = 0; i < count; i++) read_file(argv[5 + i], &rows[i]);
+  TF_TString *texts = TF_TensorData(examples);
+  for (int64_t i = 0; i < count; i++) read_file(argv[5 + i], &texts[i]);
 
   TF_Output input = {operation(graph, argv[2]), 0};
   TF_Output output = {operation(graph, argv[3]), atoi(argv[4])};
@@ -73,7 +73,7 @@ int main(int argc, char **argv) {
   const float *values = TF_TensorData(scores);
   for (int64_t i = 0; i < count; i++) printf("%.7g\n", values[i]);
 
-  for (int64_t i = 0; i < count; i++) TF_StringDealloc(&rows[i]);
+  for (int64_t i = 0; i < count; i++) TF_StringDealloc(&texts[i]);
   TF_DeleteTensor(scores);
   TF_DeleteTensor(examples);
   TF_CloseSession(session, status);

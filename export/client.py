@@ -12,7 +12,13 @@ from urllib3.util import Retry
 
 from data_pipeline.schema import Schema
 from export.protocol.errors import ServingError, code_of_http
-from export.protocol.fields import CANDIDATE, NUM_CANDIDATES, HistoryFields, signature_name
+from export.protocol.fields import (
+    CANDIDATE,
+    NUM_CANDIDATES,
+    SCORE,
+    HistoryFields,
+    signature_name,
+)
 from export.protocol.request import (
     Inputs,
     Request,
@@ -33,6 +39,8 @@ class Client:
         (scores,) = client.score([Request(1512950400, [1041453, 820165], history)])
     ```
 
+    It connects with the first call; requests are checked before they are sent.
+
     Args:
         schema: The schema, which lies beside the model in `assets.extra`.
         address: "HOST:PORT" of the server's gRPC or REST port.
@@ -43,7 +51,15 @@ class Client:
             connection and each wait for bytes that may take as long.
         retries: How often a call is tried again that the server is UNAVAILABLE for, or that
             it cancels as it ends, 0 to 4.
-        max_rows: Rows in one call: requests, or candidates that are explained.
+        max_rows: Batch rows in one call: requests, or candidates that are explained.
+
+    Example:
+
+    >>> schema = Schema.load(toy_data())
+    >>> with Client(schema, "localhost:8501", protocol="rest") as client:
+    ...     client.score([Request(1512950400, ["soap"])])
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: candidates: object 'soap': expected an integer
     """
 
     def __init__(
@@ -81,15 +97,16 @@ class Client:
         scores: list[np.ndarray] = [np.zeros(0, np.float32)] * len(requests)
         for target, positions in group_by_target(requests, self.schema).items():
             signature = signature_name(self.schema, target, "score_candidates")
-            for some in _chunks(positions, self._max_rows):
-                inputs = candidate_inputs([requests[position] for position in some], self.schema)
-                answers = self.predict(signature, inputs)["score"]
-                for position, row, count in zip(some, answers, inputs[NUM_CANDIDATES], strict=True):
+            for batch in _batches(positions, self._max_rows):
+                inputs = candidate_inputs([requests[position] for position in batch], self.schema)
+                padded = self.predict(signature, inputs)[SCORE]
+                counts = inputs[NUM_CANDIDATES]
+                for position, row, count in zip(batch, padded, counts, strict=True):
                     scores[position] = row[:count]
         return scores
 
     def explain(self, request: Request) -> list[dict[str, np.ndarray]]:
-        """Tells how much each candidate attends to each behavior of the history.
+        """Returns how much each candidate attends to each behavior of the history.
 
         Returns:
             For each candidate, by group, weights [behaviors] in the order of the request's
@@ -106,12 +123,12 @@ class Client:
         signature = signature_name(self.schema, target, "explain")
         fields = [HistoryFields(group) for group in self.schema.groups]
         explanations: list[dict[str, np.ndarray]] = []
-        for some in _chunks(range(len(inputs[CANDIDATE])), self._max_rows):
-            rows = slice(some[0], some[-1] + 1)
-            answer = self.predict(signature, {name: v[rows] for name, v in inputs.items()})
+        for batch in _batches(range(len(inputs[CANDIDATE])), self._max_rows):
+            rows = slice(batch[0], batch[-1] + 1)
+            outputs = self.predict(signature, {name: v[rows] for name, v in inputs.items()})
             explanations += [
-                {f.group.name: answer[f.weights][row, : inputs[f.length][0]] for f in fields}
-                for row in range(len(some))
+                {f.group.name: outputs[f.weights][row, : inputs[f.length][0]] for f in fields}
+                for row in range(len(batch))
             ]
         return explanations
 
@@ -218,18 +235,18 @@ class _Grpc:
             # A server that starts up is waited for, as far as the deadline goes.
             return method(request, timeout=self._timeout, wait_for_ready=True)
         except grpc.RpcError as error:
-            raise ServingError(error.code(), error.details()) from None
+            raise ServingError(error.code(), error.details() or "") from None
 
 
 class _Rest:
     def __init__(
         self, address: str, model: str, version: int | None, timeout: float, retries: int
     ) -> None:
-        which = f"/versions/{version}" if version is not None else ""
-        self._url = f"http://{address}/v1/models/{model}{which}"
+        suffix = f"/versions/{version}" if version is not None else ""
+        self._url = f"http://{address}/v1/models/{model}{suffix}"
         self._timeout = timeout
         self._session = requests.Session()
-        again = Retry(
+        policy = Retry(
             retries,
             read=0,  # What was not answered in time is not asked again.
             backoff_factor=0.1,
@@ -237,7 +254,7 @@ class _Rest:
             allowed_methods=None,  # Scoring changes nothing: POST may be repeated.
             raise_on_status=False,
         )
-        self._session.mount("http://", requests.adapters.HTTPAdapter(max_retries=again))
+        self._session.mount("http://", requests.adapters.HTTPAdapter(max_retries=policy))
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
         columns = {name: _plain(values) for name, values in inputs.items()}
@@ -250,8 +267,8 @@ class _Rest:
         return {name: _array(values) for name, values in outputs.items()}
 
     def versions(self) -> dict[int, str]:
-        found = self._call("GET", "")["model_version_status"]
-        return {int(status["version"]): status["state"] for status in found}
+        statuses = self._call("GET", "")["model_version_status"]
+        return {int(status["version"]): status["state"] for status in statuses}
 
     def close(self) -> None:
         self._session.close()
@@ -262,8 +279,8 @@ class _Rest:
                 method, self._url + path, timeout=self._timeout, **body
             )
         except requests.RequestException as error:
-            late = isinstance(error, requests.Timeout) or "Read timed out" in str(error)
-            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.UNAVAILABLE
+            is_late = isinstance(error, requests.Timeout) or "Read timed out" in str(error)
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.UNAVAILABLE
             raise ServingError(code, str(error)) from None
         try:
             answer = response.json()
@@ -291,6 +308,6 @@ def _array(values: Any) -> np.ndarray:
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
-def _chunks(places: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for first in range(0, len(places), size):
-        yield places[first : first + size]
+def _batches(positions: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for first in range(0, len(positions), size):
+        yield positions[first : first + size]

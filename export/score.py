@@ -1,6 +1,6 @@
 r"""Scores raw requests with an exported model, to try it out.
 
-A request is a line of JSON, as `export/requests.py` describes it:
+A request is a line of JSON, as `export/protocol/request.py` describes it:
 
     {"time": 1512950400,
      "history": {"product": [{"object": 1095275, "action": "purchase", "time": 1512000000}]},
@@ -23,6 +23,7 @@ from absl import flags
 from data_pipeline.core import cli
 from data_pipeline.core.errors import UserError
 from data_pipeline.schema import Schema
+from export.protocol.fields import LOGIT, SCORE, signature_name
 from export.protocol.request import Request, candidate_inputs, group_by_target
 
 FLAGS = flags.FLAGS
@@ -40,15 +41,22 @@ def score_file(saved_model: str | Path, requests: str | Path) -> Iterator[dict[s
 
     Raises:
         UserError: There is no exported model or no such file, or a request is malformed.
+
+    Example:
+
+    >>> path = tmp / "requests.jsonl"
+    >>> path.write_text('{"time": 1512950400, "candidates": [101, 102]}')
+    46
+    >>> (answer,) = score_file(toy_export(), path)
+    >>> len(answer["scores"]), len(answer["logits"])
+    (2, 2)
     """
     import tensorflow as tf
-
-    from export.protocol.fields import signature_name
 
     if not (Path(saved_model) / "assets.extra").is_dir():
         raise UserError(f"{saved_model}: holds no exported version; expected EXPORT_BASE/VERSION")
     schema = Schema.load(Path(saved_model) / "assets.extra")
-    signatures = None  # To load them takes its time: a mistake is told before.
+    signatures = None  # To load them takes its time: a mistake is reported before.
     for number, request in read_requests(requests):
         try:
             (target,) = group_by_target([request], schema)
@@ -57,22 +65,33 @@ def score_file(saved_model: str | Path, requests: str | Path) -> Iterator[dict[s
             raise UserError(f"{requests}: row {number}: {error}") from error
         if signatures is None:
             signatures = tf.saved_model.load(str(saved_model)).signatures
-        found = signatures[signature_name(schema, target, "score_candidates")](**tensors)
+        outputs = signatures[signature_name(schema, target, "score_candidates")](**tensors)
         count = len(request.candidates)
         yield {
-            "scores": found["score"][0, :count].numpy().tolist(),
-            "logits": found["logit"][0, :count].numpy().tolist(),
+            "scores": outputs[SCORE][0, :count].numpy().tolist(),
+            "logits": outputs[LOGIT][0, :count].numpy().tolist(),
         }
 
 
 def read_requests(path: str | Path) -> Iterator[tuple[int, Request]]:
     """Reads a file of requests, one line of JSON each.
 
+    Args:
+        path: The file.
+
     Yields:
         The number of the line, from 1, and the request.
 
     Raises:
         UserError: The file cannot be read, or a line is no request.
+
+    Example:
+
+    >>> path = tmp / "read.jsonl"
+    >>> path.write_text('{"time": 5, "candidates": [101]}')
+    32
+    >>> [(number, request.candidates) for number, request in read_requests(path)]
+    [(1, [101])]
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")

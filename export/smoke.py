@@ -1,6 +1,6 @@
 r"""Compares what a running server answers with what the model answers here.
 
-Every signature is asked what the version's warm-up file asks, over gRPC or REST.
+The requests are those of the version's warm-up file, of every signature, over gRPC or REST.
 
 Example:
     python -m export.smoke --saved_model=runs/mine/serving/atrank/1 --address=localhost:8500
@@ -15,6 +15,10 @@ from absl import flags
 
 from data_pipeline.core import cli
 from data_pipeline.core.errors import UserError
+from data_pipeline.schema import Schema
+from export.client import Client
+from export.protocol.errors import ServingError
+from export.release import versions
 
 FLAGS = flags.FLAGS
 
@@ -22,7 +26,7 @@ TOLERANCE = 1e-5
 
 
 def smoke(saved_model: Path, address: str, protocol: str, model: str) -> tuple[int, float]:
-    """Asks a running server and the model itself, and compares.
+    """Sends the same requests to a running server and to the model itself, and compares.
 
     Args:
         saved_model: Directory of the version that the server is to serve.
@@ -35,25 +39,29 @@ def smoke(saved_model: Path, address: str, protocol: str, model: str) -> tuple[i
 
     Raises:
         UserError: The server does not answer, or answers differently.
+
+    Example:
+
+    >>> smoke(tmp / "serving/atrank", "localhost:8500", "grpc", "atrank")
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: ...serving/atrank: holds no exported version; expected
+    EXPORT_BASE/VERSION
     """
-    from data_pipeline.schema import Schema
-    from export.client import Client
-    from export.protocol.errors import ServingError
     from export.release import warmup
     from export.serve.servable import Servable
 
     extra = saved_model / "assets.extra"
-    name = saved_model.absolute().name
-    if not (extra / warmup.FILE_NAME).exists() or not name.isdecimal():
+    version = saved_model.absolute().name
+    if not (extra / warmup.FILE_NAME).exists() or not version.isdecimal():
         raise UserError(f"{saved_model}: holds no exported version; expected EXPORT_BASE/VERSION")
     requests = warmup.read(extra / warmup.FILE_NAME)
-    largest = 0.0
+    differences = [0.0]
     with Client(
         Schema.load(extra),
         address,
         protocol="rest" if protocol == "rest" else "grpc",
         model=model,
-        version=int(name),
+        version=int(version),
         timeout=30.0,
     ) as client:
         try:
@@ -64,29 +72,31 @@ def smoke(saved_model: Path, address: str, protocol: str, model: str) -> tuple[i
             ) from error
         servable = Servable(saved_model)
         for signature, inputs in requests:
-            expected = servable.run(signature, inputs)
             try:
-                found = client.predict(signature, inputs)
+                answers = client.predict(signature, inputs)
             except ServingError as error:
                 raise UserError(f"{address}: {signature}: {error}") from error
-            for name, values in expected.items():
+            for name, expected in servable.run(signature, inputs).items():
                 where = f"{address}: {signature}: {name}"
-                # A server that joins requests may answer wider than it was asked.
-                mine = found[name][tuple(map(slice, values.shape))]
-                if mine.shape != values.shape:
-                    raise UserError(f"{where} is of shape {mine.shape}, not {values.shape}")
-                difference = float(np.abs(mine - values).max(initial=0.0))
-                if not difference <= TOLERANCE:
-                    raise UserError(f"{where} differs from the model's by {difference:.2g}")
-                largest = max(largest, difference)
-    return len(requests), largest
+                differences.append(_difference(answers[name], expected, where))
+    return len(requests), max(differences)
+
+
+def _difference(answer: np.ndarray, expected: np.ndarray, where: str) -> float:
+    """The largest difference of an output, which is at most `TOLERANCE`."""
+    # A server that joins requests may answer wider than the request was.
+    values = answer[tuple(map(slice, expected.shape))]
+    if values.shape != expected.shape:
+        raise UserError(f"{where} is of shape {values.shape}, not {expected.shape}")
+    difference = float(np.abs(values - expected).max(initial=0.0))
+    if not difference <= TOLERANCE:
+        raise UserError(f"{where} differs from the model's by {difference:.2g}")
+    return difference
 
 
 def _main() -> None:
-    from export.release import versions
-
     path = Path(FLAGS.saved_model)
-    model = versions.name_of(path.absolute().parent, FLAGS.model_name)
+    model = versions.model_name(path.absolute().parent, FLAGS.model_name)
     count, largest = smoke(path, FLAGS.address, FLAGS.protocol, model)
     print(
         f"{FLAGS.address} answers like {path}: {count} requests, largest difference {largest:.1e}"

@@ -1,6 +1,8 @@
 """A small heterogeneous data set, made once: two groups that share a vocabulary of features."""
 
+import fcntl
 import os
+import pickle
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,37 +14,63 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
+from atrank_tf import ATRank
+from atrank_tf.run_directory import RunDirectory
 from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare.pipeline import prepare
 from data_pipeline.schema import Columns, Feature, Group, Schema, Vocabulary
 from tests import processes
+from tests.exports import Exported, make_export
 
-# Tests run a graph a few times: to optimize it takes longer than it saves. The whole road of
-# commands is gone with optimized ones (test_road).
+# Tests run a graph a few times: to optimize it takes longer than it saves. The road from logs to
+# scores is gone with optimized ones (test_end_to_end).
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 REPOSITORY = Path(__file__).parent.parent
 
-# Modules that take minutes begin first, the longest before the others, so that none of them is
-# left alone at the end.
-_LONG = (
-    "test_road",
-    "test_training",
-    "test_experiments",
-    "test_dataset",
-    "test_export",
-    "test_atrank",
-    "test_serve",
-    "test_attention",
+# Files whose tests share a fixture that takes its time: each line runs in one process, which makes
+# the fixture once. Any other file may run in any.
+_TOGETHER = (
+    ("atrank_tf/attention/",),
+    ("atrank_tf/evaluate/test_evaluation.py", "atrank_tf/evaluate/test_main.py"),
+    ("atrank_tf/experiment/",),
+    ("export/serve/", "export/test_client.py", "export/test_smoke.py"),
+    ("export/graph/", "export/test_c.py", "export/test_score.py"),
 )
+
+# What takes minutes begins first, the longest before the others, so that none of it is left alone
+# at the end: groups of `group_of`.
+_LONG = ("test_end_to_end.py", "atrank_tf/train/test_loop.py")
 DAY = 86_400
 START = 1_500_000_000
 
 
+def group_of(nodeid: str) -> str:
+    """What a test runs in one process with: those of its file, or of a line of `_TOGETHER`."""
+    file, _, name = nodeid.removeprefix("tests/").partition("::")
+    if file == "test_docstrings.py":  # One file for all: its tests are of many.
+        return f"{file} {name.partition('[')[2].partition('.')[0].rstrip(']')}"
+    return next((files[0] for files in _TOGETHER if file.startswith(files)), file)
+
+
+class GroupScheduling(LoadScopeScheduling):
+    """Gives each process a group of tests at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling | None:
+    is_chosen = config.getvalue("dist") == "loadscope"
+    return GroupScheduling(config, log) if is_chosen else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    place = {name: number for number, name in enumerate(_LONG)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(_LONG)))
+    rank = {group: number for number, group in enumerate(_LONG)}
+    items.sort(key=lambda item: rank.get(group_of(item.nodeid), len(_LONG)))
 
 
 def make_logs(directory: Path, seed: int = 0, num_users: int = 24, num_events: int = 600) -> Schema:
@@ -86,6 +114,31 @@ def make_logs(directory: Path, seed: int = 0, num_users: int = 24, num_events: i
     )
 
 
+def make_run(data: TimelineData, path: Path) -> RunDirectory:
+    """A run whose weights are far from zero, so that every input matters."""
+    settings = {
+        "model": "atrank",
+        "model_settings": {},
+        "max_history": 3,
+        "data_dir": str(data.directory),
+        "groups": [],
+        "loss": "pointwise",
+        "targets": [],
+        "num_negatives": 1,
+        "seed": 1,
+    }
+    run = RunDirectory(path)
+    run.begin(settings, data.manifest.fingerprint, data.directory / "objects")
+    model = ATRank(
+        data.schema, data.catalog, width=16, num_spaces=4, embedding_width=8, feature_width=4
+    )
+    random = np.random.default_rng(3)
+    for weight in model.trainable_weights:
+        weight.assign(random.normal(0, 0.5, weight.shape))
+    run.save(model, {"epoch": 1, "batch": 0, "seconds": 1.0, "targets_seen": 9}, is_best=True)
+    return run
+
+
 def tensorboard_tags(run: Path) -> set[str]:
     """What the TensorBoard logs of a run directory hold."""
     return {
@@ -108,6 +161,32 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def data(data_dir: Path) -> TimelineData:
     return TimelineData(data_dir)
+
+
+@pytest.fixture(scope="session")
+def run(data: TimelineData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(data, tmp_path_factory.mktemp("run")).path
+
+
+@pytest.fixture(scope="session")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Exported:
+    """An export, its verification, and the answers and replays that it was verified by.
+
+    It takes its time: all processes of a test run share one.
+    """
+    directory = tmp_path_factory.getbasetemp()
+    shared = (directory if worker_id == "master" else directory.parent) / "exported"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "exported.pickle").exists():
+            (shared / "exported.pickle").write_bytes(pickle.dumps(make_export(run, shared)))
+    return pickle.loads((shared / "exported.pickle").read_bytes())
+
+
+@pytest.fixture(scope="session")
+def saved_model(exported: Exported) -> Path:
+    return exported[0]
 
 
 @pytest.fixture

@@ -14,19 +14,16 @@ FLAGS = flags.FLAGS
 
 
 def _main() -> None:
-    from atrank_tf.attention import maps as attention_maps
-    from atrank_tf.attention.plots import draw, to_tensorboard, write
+    from atrank_tf.attention.maps import from_run
+    from atrank_tf.attention.plots import write_report
     from atrank_tf.run_directory import RunDirectory
 
     run = RunDirectory(FLAGS.model_dir)
-    print(f"averaging over {FLAGS.batches} batches of test moments", flush=True)
-    seen, frame = attention_maps.from_run(run, FLAGS.data_dir, FLAGS.user, FLAGS.batches)
-    figures = draw(seen, frame)
     directory = Path(FLAGS.output_dir or run.path / "attention")
-    paths = write(figures, directory)
-    frame.to_csv(directory / "averages.csv", index=False)
-    to_tensorboard(figures, run.tensorboard)
-    print(f"wrote {directory / 'averages.csv'}, {', '.join(map(str, paths))}")
+    print(f"averaging over {FLAGS.batches} batches of test queries", flush=True)
+    shown, frame = from_run(run, FLAGS.data_dir, FLAGS.user, FLAGS.batches)
+    paths = write_report(shown, frame, directory, run.tensorboard)
+    print(f"wrote {', '.join(map(str, paths))}")
     print(f"next: look at them, or at the images in tensorboard --logdir={run.tensorboard}")
 
 
@@ -37,7 +34,7 @@ def main() -> None:
     flags.DEFINE_string(
         "user", "", "Id of the user to show; by default one with a history that fills a picture."
     )
-    flags.DEFINE_integer("batches", 30, "Batches of test moments to average.", lower_bound=1)
+    flags.DEFINE_integer("batches", 30, "Batches of test queries to average.", lower_bound=1)
     flags.DEFINE_string("output_dir", "", "Where figures go; MODEL_DIR/attention by default.")
     cli.run(_main)
 

@@ -10,12 +10,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from atrank_tf.layers.time_buckets import day_bounds, fine_bounds
+from atrank_tf.attention.averages import averages
+from atrank_tf.attention.behaviors import behavior_table
 from atrank_tf.models import ATRank, model_class
 from atrank_tf.run_directory import RunDirectory
+from data_pipeline import ragged
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.core.errors import UserError
-from data_pipeline.schema import Group, Schema
+from data_pipeline.schema import Schema
 
 # A picture with more is not read any more.
 _MAX_BEHAVIORS = 30
@@ -23,17 +25,26 @@ _MAX_BEHAVIORS = 30
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A user's newest behaviors before a moment, and who attends to which of them.
+    """A user's newest behaviors before a query, and who attends to which of them.
 
     Attributes:
         behaviors: One line a behavior, oldest first: its `group`, `action`, `object` (raw
-            id) and `days` before the moment.
+            id) and `days` before the query time.
         candidates: One line a candidate: its `target`, `object`, `logit`, and whether it was
             `chosen`, that is a positive.
         self_attention: How much each behavior attends to each, in the first block: float
             [spaces, behaviors, behaviors].
         vanilla_attention: How much each candidate attends to each behavior: float [spaces,
             candidates, behaviors].
+
+    Example:
+
+    >>> columns = {"group": ["item"], "action": ["buy"], "object": ["B7"], "days": [3.0]}
+    >>> candidates = {"target": ["item"], "object": ["B9"], "logit": [0.5], "chosen": [True]}
+    >>> weights = np.ones((4, 1, 1))  # Of 4 spaces.
+    >>> shown = Case(pd.DataFrame(columns), pd.DataFrame(candidates), weights, weights)
+    >>> shown.behaviors["object"].tolist()
+    ['B7']
     """
 
     behaviors: pd.DataFrame
@@ -48,6 +59,13 @@ def object_names(directory: Path, schema: Schema) -> dict[str, list[str]]:
     Args:
         directory: `objects/` of prepared data or of a run directory.
         schema: The schema.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> names = object_names(toy_data() / "objects", schema)
+    >>> names["query"][0], len(names["query"])
+    ('unknown', 9)
     """
     names = {}
     for group in schema.groups:
@@ -65,30 +83,45 @@ def user_index(directory: Path, user: str) -> int:
 
     Raises:
         UserError: There is no such user.
+
+    Example:
+
+    >>> user_index(toy_data(), "7") > 0
+    True
+    >>> user_index(toy_data(), "nobody")
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: user 'nobody': is in none of the logs
     """
     users = pq.read_table(directory / "users.parquet", columns=["user"])["user"].to_pylist()
-    for row, raw in enumerate(users, start=1):
+    for index, raw in enumerate(users, start=1):
         if str(raw) == user:
-            return row
+            return index
     raise UserError(f"user {user!r}: is in none of the logs")
 
 
 def from_run(
     run: RunDirectory, data_dir: str, user: str = "", num_batches: int = 30
 ) -> tuple[Case, pd.DataFrame]:
-    """Returns what the best model of a run attends to at the moments of the test.
+    """Returns what the best model of a run attends to at the queries of the test.
 
     Args:
         run: A run of atrank.
         data_dir: Its data.
         user: Raw id of the user whose history is the case; "" for one that fills a picture.
-        num_batches: Batches of test moments to average, about.
+        num_batches: Batches of test queries to average, about.
 
     Returns:
         What `case` and `averages` return.
 
     Raises:
-        UserError: The run is of another model or other data, or there is no such moment.
+        UserError: The run is of another model or other data, or there is no such query.
+
+    Example:
+
+    >>> run = RunDirectory(toy_run())
+    >>> shown, frame = from_run(run, str(toy_data()), user="7", num_batches=1)
+    >>> list(frame["by"].unique())
+    ['action', 'gap', 'group']
     """
     settings = run.settings()
     if not issubclass(model_class(settings["model"]), ATRank):
@@ -97,14 +130,14 @@ def from_run(
     model = cast(ATRank, run.load_best(data.manifest.fingerprint))
     options = BatchOptions(num_negatives=2, max_history=settings["max_history"])
     batches = data.batches("test", options)
-    moment = find_moment(batches, user_index(data.directory, user) if user else None)
-    if moment is None:
+    query = find_query(batches, user_index(data.directory, user) if user else None)
+    if query is None:
         whose = f" of user {user}" if user else ""
-        raise UserError(f"{data_dir}: there is no test moment{whose} with a history")
+        raise UserError(f"{data_dir}: there is no test query{whose} with a history")
     # Batches come by length of history: some of all lengths.
     every = max(1, data.count_batches("test", options) // num_batches)
     return (
-        case(model, *moment, object_names(run.objects, data.schema)),
+        case(model, *query, object_names(run.objects, data.schema)),
         averages(model, batches.shard(every, every // 2)),
     )
 
@@ -112,21 +145,37 @@ def from_run(
 def case(
     model: ATRank, inputs: dict[str, Any], labels: tf.Tensor, names: dict[str, list[str]]
 ) -> Case:
-    """Returns what there is to see of one user at one moment.
+    """Returns what there is to see of one user at one query.
 
     Args:
         model: The model.
         inputs: A batch of one row, as `Ranker` takes it, `query_time` int64 [1].
         labels: 1 for each candidate that was chosen, else 0, those of the targets in turn: [n].
         names: What `object_names` returned.
+
+    Example:
+
+    >>> schema, catalog = toy_schema_and_catalog()
+    >>> schema, catalog = schema.select(["item"], ["item"]), {"item": catalog["item"]}
+    >>> model = ATRank(schema, catalog, width=8, num_spaces=2)
+    >>> columns = {"object": [[3, 4]], "action": [[1, 2]], "time": [[0, 43_200]]}
+    >>> item = {name: tf.ragged.constant(rows, tf.int64) for name, rows in columns.items()}
+    >>> inputs = {"history": {"item": item}, "query_time": tf.constant([86_400], tf.int64)}
+    >>> inputs["candidates"] = {"item": item["object"]}
+    >>> names = object_names(toy_data() / "objects", schema)
+    >>> case(model, inputs, tf.constant([1, 0]), names).behaviors[["action", "days"]]
+      action  days
+    0    buy   1.0
+    1   view   0.5
     """
     schema, history, query_time = model.schema, inputs["history"], inputs["query_time"]
     weights = model.attention(history, inputs["candidates"], query_time)
     logits = model.score(model.encode(history, query_time), inputs["candidates"], query_time)
-    behaviors = _behaviors(schema, history)
+    behaviors = behavior_table(schema, history)
     behaviors["days"] = (int(query_time[0]) - behaviors["time"]) / schema.units_per_day
     behaviors["object"] = [
-        names[g][row] for g, row in zip(behaviors["group"], behaviors["object"], strict=True)
+        names[group][index]
+        for group, index in zip(behaviors["group"], behaviors["object"], strict=True)
     ]
     order = np.argsort(behaviors["time"].to_numpy(), kind="stable")[-_MAX_BEHAVIORS:]
     candidates = pd.concat(
@@ -134,204 +183,98 @@ def case(
             pd.DataFrame(
                 {
                     "target": target,
-                    "object": [names[target][row] for row in rows.flat_values.numpy()],
+                    "object": [names[target][index] for index in objects.flat_values.numpy()],
                     "logit": logits[target].flat_values.numpy(),
                 }
             )
-            for target, rows in inputs["candidates"].items()
+            for target, objects in inputs["candidates"].items()
         ],
         ignore_index=True,
     ).assign(chosen=np.asarray(labels) > 0)
-    vanilla = [
-        weights[target][:, 0, : rows.row_lengths()[0]]
-        for target, rows in inputs["candidates"].items()
+    self_attention = weights[model.self_attention[0].name][:, 0].numpy()
+    vanilla_attention = [
+        weights[target][:, 0, : objects.row_lengths()[0]]
+        for target, objects in inputs["candidates"].items()
     ]
-    mine = weights[model.self_attention[0].name][:, 0].numpy()
     return Case(
-        behaviors.drop(columns=["time", "row"]).iloc[order].reset_index(drop=True),
+        behaviors.drop(columns=["time", "batch_row"]).iloc[order].reset_index(drop=True),
         candidates,
-        mine[:, order][:, :, order],
-        np.concatenate(vanilla, axis=1)[:, :, order],
+        self_attention[:, order][:, :, order],
+        np.concatenate(vanilla_attention, axis=1)[:, :, order],
     )
 
 
-def averages(model: ATRank, batches: Iterable[tuple[dict[str, Any], tf.Tensor]]) -> pd.DataFrame:
-    """Averages attention by time gap, group and action.
-
-    Args:
-        model: The model.
-        batches: Batches of moments, as `TimelineData.batches` gives them. Of the candidates
-            only the positives count.
-
-    Returns:
-        One line for each `attention` (a self-attention block, or a target), `space` (from 1), `by`
-        ("gap", "group", "action") and `value`: over `pairs` of one that attends and a behavior
-        that it sees, the mean `weight`, and the mean `lift`, the weight times the number
-        of behaviors seen: 1 is what even attention would give, however long the history.
-
-    Raises:
-        UserError: There is no moment with a history.
-    """
-    bounds, gaps = _gap_buckets(model)
-    totals: dict[tuple[str, str], pd.DataFrame] = {}
-    for inputs, labels in batches:
-        weights = model.attention(inputs["history"], inputs["candidates"], inputs["query_time"])
-        behaviors = _behaviors(model.schema, inputs["history"])
-        for name, asks in _queries(model, inputs, labels, behaviors).items():
-            pairs = _pairs(model, weights[name].numpy(), asks, behaviors)
-            pairs["gap"] = np.array(gaps)[np.searchsorted(bounds, pairs["gap"], side="right")]
-            for by in ("gap", "group", "action"):
-                found = pairs.groupby(["space", by])[["weight", "lift", "pairs"]].sum()
-                totals[name, by] = found.add(totals.get((name, by), 0 * found), fill_value=0)
-    lines = []
-    for (name, by), total in totals.items():
-        table = total.reset_index().rename(columns={by: "value"})
-        table[["weight", "lift"]] = table[["weight", "lift"]].div(table["pairs"], axis=0)
-        lines.append(table.assign(attention=name, by=by))
-    if not any(len(line) for line in lines):
-        raise UserError(
-            "attention is averaged over moments with a history: these batches have none"
-        )
-    frame = pd.concat(lines, ignore_index=True)
-    place = frame["value"].map({gap: i for i, gap in enumerate(gaps)}).fillna(0)
-    frame = frame.assign(place=place).sort_values(["attention", "by", "space", "place", "value"])
-    columns = ["attention", "by", "value", "space", "pairs", "weight", "lift"]
-    return frame[columns].reset_index(drop=True).astype({"pairs": int})
-
-
-def _behaviors(schema: Schema, history: dict[str, dict[str, tf.RaggedTensor]]) -> pd.DataFrame:
-    """All behaviors of a batch: their `row`, `group`, `action`, `object` row and `time`.
-
-    Of each row they stand in the order of the tokens.
-    """
-    groups = [group for group in schema.groups if group.name in history]
-    parts = []
-    for group in groups:
-        columns = history[group.name]
-        actions = np.array(_actions(group))[columns["action"].flat_values.numpy()]
-        parts.append(
-            pd.DataFrame(
-                {
-                    "row": columns["object"].value_rowids().numpy(),
-                    "group": group.name,
-                    "action": actions,
-                    "object": columns["object"].flat_values.numpy(),
-                    "time": columns["time"].flat_values.numpy(),
-                }
-            )
-        )
-    return pd.concat(parts).sort_values("row", kind="stable").reset_index(drop=True)
-
-
-def _actions(group: Group) -> list[str]:
-    return ["unknown", *(group.actions or (group.name,))]
-
-
-def _gap_buckets(model: ATRank) -> tuple[list[int], list[str]]:
-    """The bounds of the model's own buckets of time, and what each bucket is called."""
-    units = model.schema.units_per_day
-    days = day_bounds(model.schema.num_time_buckets, units)
-    bounds = fine_bounds(units) if model.is_causal else days
-    shown = [duration(bound / units) for bound in bounds]
-    # In the paper's form a behavior reads later ones, too.
-    return [0, *bounds], ["later", f"under {shown[0]}", *(f"from {name}" for name in shown)]
-
-
-def duration(days: float) -> str:
-    """Returns a duration in the unit that suits it: "16 s", "4 min", "3 h", "12 d", "2 y"."""
-    for unit, size in (("y", 365), ("d", 1), ("h", 1 / 24), ("min", 1 / 1440)):
-        if days >= size:
-            return f"{days / size:.0f} {unit}"
-    return f"{days * 86400:.0f} s"
-
-
-def _queries(
-    model: ATRank, inputs: dict[str, Any], labels: tf.Tensor, behaviors: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
-    """Who attends, by the name of the weights: `row`, `place` in the row, and `time`."""
-    place = behaviors.groupby("row").cumcount()
-    asks = {
-        block.name: behaviors[["row", "time"]].assign(place=place) for block in model.self_attention
-    }
-    query_time, first = inputs["query_time"].numpy(), 0
-    for target in model.schema.targets:
-        rows = inputs["candidates"][target].value_rowids().numpy()
-        frame = pd.DataFrame({"row": rows, "time": query_time[rows]})
-        frame["place"] = frame.groupby("row").cumcount()
-        asks[target] = frame[labels.numpy()[first : first + len(rows)] > 0]
-        first += len(rows)
-    return asks
-
-
-def _pairs(
-    model: ATRank, weights: np.ndarray, asks: pd.DataFrame, behaviors: pd.DataFrame
-) -> pd.DataFrame:
-    """A line for each space and each pair of one that attends and a behavior that it sees."""
-    read = behaviors.assign(place=behaviors.groupby("row").cumcount())
-    pairs = asks.merge(read, on="row", suffixes=("", "_read"))
-    if model.is_causal:
-        pairs = pairs[pairs["time_read"] < pairs["time"]]
-    seen = pairs.groupby(["row", "place"])["time"].transform("size").to_numpy()
-    at = (pairs["row"].to_numpy(), pairs["place"].to_numpy(), pairs["place_read"].to_numpy())
-    shared = pd.DataFrame(
-        {
-            "gap": (pairs["time"] - pairs["time_read"]).to_numpy(),
-            "group": pairs["group"].to_numpy(),
-            "action": pairs["action"].to_numpy(),
-            "pairs": 1,
-        }
-    )
-    return pd.concat(
-        [
-            shared.assign(space=space, weight=mine[at], lift=mine[at] * seen)
-            for space, mine in enumerate(weights, start=1)
-        ],
-        ignore_index=True,
-    )
-
-
-def find_moment(
+def find_query(
     batches: Iterable[tuple[dict[str, Any], tf.Tensor]], user: int | None = None
 ) -> tuple[dict[str, Any], tf.Tensor] | None:
-    """Returns one row of some batches, as `case` takes it.
+    """Returns one query of some batches, as `case` takes it.
 
     Args:
-        batches: Batches of moments, as `TimelineData.batches` gives them.
-        user: The row's user index; None for a row with behaviors of many groups and a long
+        batches: Batches of queries, as `TimelineData.batches` gives them.
+        user: The query's user index; None for a query with behaviors of many groups and a long
             history, of those that a picture holds whole, if there are any.
 
     Returns:
         A batch of one row and its labels, of each target two positives at most, then two
-        negatives at most; None where there is no row with a history.
+        negatives at most; None where there is no query with a history.
+
+    Example:
+
+    >>> history = {"item": {"object": tf.ragged.constant([[3], [3, 4]])}}
+    >>> candidates = {"item": tf.ragged.constant([[5, 6], [7, 8]])}
+    >>> inputs = {"user": tf.constant([11, 12]), "history": history, "candidates": candidates}
+    >>> query, _ = find_query([(inputs, tf.constant([1, 0, 1, 0]))])
+    >>> query["user"].numpy().tolist(), query["candidates"]["item"].to_list()
+    ([12], [[7, 8]])
     """
-    best, found = 0.0, None
+    best_fit, query = 0.0, None
     for inputs, labels in batches:
-        each = [h["object"].row_lengths().numpy() for h in inputs["history"].values()]
-        lengths, groups = np.sum(each, axis=0), np.count_nonzero(each, axis=0)
-        fit = np.where(lengths <= _MAX_BEHAVIORS, 100 * groups + lengths, 0.5)
-        if user is not None:
-            fit = np.where(inputs["user"].numpy() == user, lengths, 0)
-        place = int(fit.argmax())
-        if fit[place] > best:
-            best = fit[place]
-            row = tf.nest.map_structure(lambda column, i=place: column[i : i + 1], inputs)
-            row["candidates"], few = _few_candidates(inputs["candidates"], labels, place)
-            found = row, few
-    return found
+        fits = _fits(inputs) if user is None else _lengths_of_user(inputs, user)
+        batch_row = int(fits.argmax())
+        if fits[batch_row] > best_fit:
+            best_fit = fits[batch_row]
+            query = _one_query(inputs, labels, batch_row)
+    return query
+
+
+def _lengths_by_group(inputs: dict[str, Any]) -> np.ndarray:
+    """How many behaviors of each group a batch row has: [groups, batch rows]."""
+    return np.array([columns["object"].row_lengths() for columns in inputs["history"].values()])
+
+
+def _fits(inputs: dict[str, Any]) -> np.ndarray:
+    """How well each row of a batch fills a picture; 0 without a history."""
+    lengths_by_group = _lengths_by_group(inputs)
+    lengths, num_groups = lengths_by_group.sum(0), np.count_nonzero(lengths_by_group, axis=0)
+    return np.where(lengths <= _MAX_BEHAVIORS, 100 * num_groups + lengths, 0.5)
+
+
+def _lengths_of_user(inputs: dict[str, Any], user: int) -> np.ndarray:
+    """The length of each history of a batch that is the user's; 0 for those of others."""
+    return np.where(inputs["user"].numpy() == user, _lengths_by_group(inputs).sum(0), 0)
+
+
+def _one_query(
+    inputs: dict[str, Any], labels: tf.Tensor, batch_row: int
+) -> tuple[dict[str, Any], tf.Tensor]:
+    """A batch of one row alone, with few of its candidates, and their labels."""
+    query = tf.nest.map_structure(lambda column: column[batch_row : batch_row + 1], inputs)
+    query["candidates"], few_labels = _few_candidates(inputs["candidates"], labels, batch_row)
+    return query, few_labels
 
 
 def _few_candidates(
-    candidates: dict[str, tf.RaggedTensor], labels: tf.Tensor, row: int
+    candidates: dict[str, tf.RaggedTensor], labels: tf.Tensor, batch_row: int
 ) -> tuple[dict[str, tf.RaggedTensor], tf.Tensor]:
-    """Of one row two positives of each target, then two negatives; and their labels."""
-    few, kept_labels, first = {}, [], 0
-    for target, rows in candidates.items():
-        start, end = rows.row_splits.numpy()[row : row + 2]
+    """Of one batch row two positives of each target, then two negatives; and their labels."""
+    few_candidates, few_labels, first = {}, [], 0
+    for target, objects in candidates.items():
+        start, end = objects.row_splits.numpy()[batch_row : batch_row + 2]
         label = labels.numpy()[first + start : first + end]
-        kept = np.concatenate([np.flatnonzero(label > 0)[:2], np.flatnonzero(label <= 0)[:2]])
-        few[target] = tf.RaggedTensor.from_row_lengths(
-            tf.gather(rows.flat_values, start + kept), [len(kept)]
+        few = np.concatenate([np.flatnonzero(label > 0)[:2], np.flatnonzero(label <= 0)[:2]])
+        few_candidates[target] = ragged.from_row_lengths(
+            tf.gather(objects.flat_values, start + few), [len(few)]
         )
-        kept_labels.append(label[kept])
-        first += rows.flat_values.shape[0]
-    return few, tf.concat(kept_labels, axis=0)
+        few_labels.append(label[few])
+        first += objects.flat_values.shape[0]
+    return few_candidates, tf.concat(few_labels, axis=0)

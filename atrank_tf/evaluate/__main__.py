@@ -12,20 +12,16 @@ FLAGS = flags.FLAGS
 
 
 def _main() -> None:
-    from atrank_tf.evaluate.evaluation import (
-        evaluate,
-        format_calibration,
-        format_differences,
-        format_table,
-    )
+    from atrank_tf.evaluate import report
+    from atrank_tf.evaluate.evaluation import evaluate
 
-    report = evaluate(
+    metrics = evaluate(
         FLAGS.data_dir, FLAGS.model_dir, FLAGS.baselines, FLAGS.split, FLAGS.negatives
     )
-    print(format_table(report))
+    print(report.format_table(metrics))
     if FLAGS.baselines:
-        print(format_differences(report))
-    print(format_calibration(report))
+        print(report.format_differences(metrics))
+    print(report.format_calibration(metrics))
     print(f"wrote {FLAGS.model_dir}/metrics.json")
     print(
         f"next: python -m export.export_model --model_dir={FLAGS.model_dir} "
@@ -42,7 +38,7 @@ def main() -> None:
     )
     flags.DEFINE_enum("split", "test", ["test", "validation"], "Which targets.")
     flags.DEFINE_integer(
-        "negatives", 99, "Negatives of each moment, where targets are not labelled.", lower_bound=1
+        "negatives", 99, "Negatives of each query, where targets are not labelled.", lower_bound=1
     )
     cli.run(_main)
 

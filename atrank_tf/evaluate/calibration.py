@@ -23,6 +23,13 @@ def calibration(scored: Scored, num_negatives: int) -> dict[str, float] | None:
         "log_loss": the mean of -log p(label), in nats; "log_loss_of_base_rate": that of
         one who knows nothing but the share of positives; "ece": `expected_calibration_error`.
         None where there is no positive or no negative.
+
+    Example:
+
+    >>> same = np.zeros(2, int)
+    >>> scored = Scored(same, same, label=np.array([1, 0]), logit=np.zeros(2), labelled=True)
+    >>> calibration(scored, num_negatives=1)
+    {'log_loss': 0.693..., 'log_loss_of_base_rate': 0.693..., 'ece': 0.0}
     """
     label = np.asarray(scored.label, np.float64)
     share = label.mean() if len(label) else 0.0
@@ -42,13 +49,18 @@ def calibration(scored: Scored, num_negatives: int) -> dict[str, float] | None:
 def expected_calibration_error(label: np.ndarray, probability: np.ndarray) -> float:
     """Returns how far probabilities are from frequencies, on average.
 
-    Candidates are divided by probability into 15 bins of like number, since most of
-    the probabilities are small, like ones always into the same; the error is the mean over
-    candidates of |mean probability - share of positives| of their bin.
+    Candidates are divided by probability into 15 bins of about equal number, since most
+    probabilities are small; equal ones share a bin. The error is the mean over candidates of
+    |mean probability - share of positives| of their bin.
 
     Args:
         label: 1 or 0: [n].
         probability: [n].
+
+    Example:
+
+    >>> expected_calibration_error(np.array([1, 0, 0, 0]), np.full(4, 0.75))
+    0.5
 
     Reference:
         Naeini, Cooper & Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian

@@ -1,85 +1,18 @@
 """Evaluation: every model scores the same candidates, the metrics are computed once for all."""
 
-import time
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-import tensorflow as tf
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from atrank_tf.evaluate import ranking_metrics
 from atrank_tf.evaluate.calibration import calibration
+from atrank_tf.evaluate.ranking_metrics import PerUser, Scored
+from atrank_tf.evaluate.scoring import Scoring
 from atrank_tf.models import Ranker
 from atrank_tf.run_directory import RunDirectory
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.core import json_files
-from data_pipeline.core.errors import DivergedError, UserError
+from data_pipeline.core.errors import UserError
 from data_pipeline.core.progress import Progress
-
-
-class Scoring:
-    """Scores all candidates of a dataset, encoding each history once.
-
-    Args:
-        model: The model.
-        batches: What `TimelineData.batches` returned.
-
-    Attributes:
-        seconds: How long the model took for each batch that was scored, in turn; the first one
-            made the graph ready.
-        candidates: How many candidates each of them had.
-    """
-
-    def __init__(self, model: Ranker, batches: tf.data.Dataset) -> None:
-        self._schema = model.schema
-        self._batches = batches
-        self._score = tf.function(model, input_signature=[batches.element_spec[0]], autograph=False)
-        self.seconds: list[float] = []
-        self.candidates: list[int] = []
-
-    def run(self, progress: Progress | None = None) -> dict[str, ranking_metrics.Scored]:
-        """Goes through the dataset once.
-
-        Args:
-            progress: What to tell of each batch, if anything.
-
-        Returns:
-            The scored candidates by target group.
-
-        Raises:
-            DivergedError: A score is NaN.
-        """
-        targets = self._schema.targets
-        parts: dict[str, list[tuple[np.ndarray, ...]]] = {target: [] for target in targets}
-        num_moments = 0
-        for inputs, labels in self._batches:
-            start = time.monotonic()
-            logits = self._score(inputs).numpy()
-            self.seconds.append(time.monotonic() - start)
-            if np.isnan(logits).any():
-                raise DivergedError("a score is nan: the model has diverged")
-            self.candidates.append(len(logits))
-            users = inputs["user"].numpy()
-            first = 0
-            for target in targets:
-                rows = inputs["candidates"][target].value_rowids().numpy()
-                mine = slice(first, first + len(rows))
-                first += len(rows)
-                parts[target].append(
-                    (users[rows], rows + num_moments, labels.numpy()[mine], logits[mine])
-                )
-            num_moments += len(users)
-            if progress:
-                progress.advance(1)
-        scored = {}
-        for target, arrays in parts.items():
-            columns = zip(*arrays, strict=True) if arrays else ([], [], [], [])
-            user, moment, label, logit = (
-                np.concatenate([np.empty(0, np.int64), *column]) for column in columns
-            )
-            labelled = bool(self._schema.group(target).impressions)
-            scored[target] = ranking_metrics.Scored(user, moment, label, logit, labelled)
-        return scored
 
 
 def evaluate(
@@ -97,7 +30,7 @@ def evaluate(
             as long as it was trained with.
         baselines: Run directories of models to compare it with on the same candidates.
         split: "test" or "validation".
-        num_negatives: Negatives of each moment, where targets are not labelled.
+        num_negatives: Negatives of each query, where targets are not labelled.
 
     Returns:
         What it wrote to `model_dir/metrics.json`.
@@ -105,45 +38,34 @@ def evaluate(
     Raises:
         UserError: A directory holds no prepared data or no trained model, or a model was
             trained on other data.
+
+    Example:
+
+    >>> from atrank_tf.train.loop import train
+    >>> from atrank_tf.train.settings import Settings
+    >>> state = train(str(toy_data()), "runs/popularity", Settings(model="popularity"))
+    >>> report = evaluate(str(toy_data()), "runs/popularity", num_negatives=9)
+    >>> report["name"], list(report["targets"])
+    ('popularity', ['item', 'query'])
     """
     if num_negatives < 1:
         raise UserError(f"negatives is {num_negatives}: expected 1 or more")
-    if len({model_dir, *baselines}) <= len(baselines):
-        raise UserError(f"baselines: {model_dir} or a baseline is named twice")
+    directories = [model_dir, *baselines]
+    for directory in directories:
+        if directories.count(directory) > 1:
+            raise UserError(f"baselines: {directory} is named twice")
     run = RunDirectory(model_dir)
-    if not run.data(data_dir).num_targets(split):
+    data = run.data(data_dir)
+    if not data.num_targets(split):
         raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
-    results = {}
-    per_user = {}
-    for directory in (model_dir, *baselines):
-        data = RunDirectory(directory).data(data_dir)
-        trained = RunDirectory(directory).settings()
-        options = BatchOptions(num_negatives=num_negatives, max_history=trained["max_history"])
-        num_batches = data.count_batches(split, options)
-        model = RunDirectory(directory).load_best(data.manifest.fingerprint)
-        progress = Progress(f"evaluating {directory}", "batches", num_batches)
-        scored = Scoring(model, data.batches(split, options)).run(progress)
-        per_user[directory] = {t: ranking_metrics.per_user(s) for t, s in scored.items()}
-        results[directory] = {
-            "model": trained["model"],
-            "name": trained["model"],
-            "targets": {t: ranking_metrics.summarize(m) for t, m in per_user[directory].items()},
-        }
-        if model.trainable_weights and trained["loss"] == "pointwise":
-            results[directory]["calibration"] = {
-                target: calibration(candidates, trained["num_negatives"])
-                for target, candidates in scored.items()
-            }
-    models = [result["model"] for result in results.values()]
-    for directory, result in results.items():
-        if models.count(result["model"]) > 1:
-            result["name"] += f" ({directory})"
+    measurements = {
+        directory: _measure(directory, data_dir, split, num_negatives) for directory in directories
+    }
+    results = _results(measurements)
     for directory in baselines:
-        results[directory]["auc_difference"] = {
-            target: ranking_metrics.difference(mine, per_user[directory][target])
-            for target, mine in per_user[model_dir].items()
-            if target in per_user[directory]
-        }
+        results[directory]["auc_difference"] = _auc_differences(
+            measurements[model_dir].users, measurements[directory].users
+        )
     settings = run.settings()
     report = {
         **results[model_dir],
@@ -159,52 +81,66 @@ def evaluate(
     return report
 
 
-def format_table(report: dict[str, Any]) -> str:
-    """Formats what `evaluate` returned as a Markdown table, one line a target and model."""
-    lines = [
-        "| target | model | AUC (95% interval) | GAUC | HR@10 | NDCG@10 | MRR | users |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for target in report["targets"]:
-        for result in (report, *report["baselines"].values()):
-            if target not in result["targets"]:
-                continue
-            summary = result["targets"][target]
-            auc = summary["auc"]
-            cells = [target, result["name"]]
-            if auc is None:
-                cells += ["no targets", "", "", "", "", "0"]
-            else:
-                cells.append(ranking_metrics.format_interval(auc))
-                cells += [f"{summary[name]['value']:.4f}" for name in ranking_metrics.NAMES[1:]]
-                cells.append(f"{summary['users']:,}")
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+class _Measurement(NamedTuple):
+    """What one model reached.
+
+    Attributes:
+        model: Its name in the registry.
+        users: By target the metrics of each user.
+        calibration: By target its calibration; None for a model that learns no probabilities.
+    """
+
+    model: str
+    users: dict[str, PerUser]
+    calibration: dict[str, dict[str, float] | None] | None
 
 
-def format_differences(report: dict[str, Any]) -> str:
-    """Formats how far the model's AUC is from each baseline's, one line a target and baseline."""
-    lines = []
-    for target in report["targets"]:
-        for baseline in report["baselines"].values():
-            gap = baseline["auc_difference"].get(target)
-            if gap is not None:
-                lines.append(
-                    f"{target}: AUC of {report['name']} less that of {baseline['name']}, paired "
-                    f"by user: {ranking_metrics.format_interval(gap, '+')}"
-                )
-    return "\n".join(lines)
+def _measure(directory: str, data_dir: str, split: str, num_negatives: int) -> _Measurement:
+    """Measures the best model of a run."""
+    run = RunDirectory(directory)
+    data = run.data(data_dir)
+    settings = run.settings()
+    options = BatchOptions(num_negatives=num_negatives, max_history=settings["max_history"])
+    num_batches = data.count_batches(split, options)
+    model = run.load_best(data.manifest.fingerprint)
+    progress = Progress(f"evaluating {directory}", "batches", num_batches)
+    scored = Scoring(model, data.batches(split, options)).run(progress)
+    users = {target: ranking_metrics.per_user(candidates) for target, candidates in scored.items()}
+    return _Measurement(settings["model"], users, _calibration(model, settings, scored))
 
 
-def format_calibration(report: dict[str, Any]) -> str:
-    """Formats the calibration of each point-wise model, one line a target and model."""
-    lines = []
-    for result in (report, *report["baselines"].values()):
-        for target, found in result.get("calibration", {}).items():
-            if found is not None:
-                lines.append(
-                    f"{target}: calibration of {result['name']}: log-loss "
-                    f"{found['log_loss']:.4f} (base rate {found['log_loss_of_base_rate']:.4f}), "
-                    f"expected calibration error {found['ece']:.4f}"
-                )
-    return "\n".join(lines)
+def _calibration(
+    model: Ranker, settings: Mapping[str, Any], scored: Mapping[str, Scored]
+) -> dict[str, dict[str, float] | None] | None:
+    if not model.trainable_weights or settings["loss"] != "pointwise":
+        return None
+    return {
+        target: calibration(candidates, settings["num_negatives"])
+        for target, candidates in scored.items()
+    }
+
+
+def _results(measurements: Mapping[str, _Measurement]) -> dict[str, dict[str, Any]]:
+    """By run directory what the report says of a model, named so that no two are called alike."""
+    models = [measurement.model for measurement in measurements.values()]
+    results: dict[str, dict[str, Any]] = {}
+    for directory, (model, users, calibrations) in measurements.items():
+        results[directory] = {
+            "model": model,
+            "name": model if models.count(model) == 1 else f"{model} ({directory})",
+            "targets": {name: ranking_metrics.summarize(m) for name, m in users.items()},
+        }
+        if calibrations is not None:
+            results[directory]["calibration"] = calibrations
+    return results
+
+
+def _auc_differences(
+    users: Mapping[str, PerUser], users_of_baseline: Mapping[str, PerUser]
+) -> dict[str, dict[str, float] | None]:
+    """By target that both predict, the model's AUC less the baseline's."""
+    return {
+        target: ranking_metrics.difference(metrics, users_of_baseline[target])
+        for target, metrics in users.items()
+        if target in users_of_baseline
+    }

@@ -17,15 +17,23 @@ class Scored:
 
     Attributes:
         user: Whose candidate: integers [n].
-        moment: Which moment of prediction, numbered over all users: integers [n].
+        query: Which query it answers, numbered over all users: integers [n].
         label: 1 for a positive, 0 for a negative: [n].
         logit: The model's score: float [n].
         labelled: Whether the candidates were logged with their labels. AUC then compares
-            all of a user's positives with all of his negatives; otherwise those of one moment.
+            all of a user's positives with all of their negatives; otherwise those of one query.
+
+    Example:
+
+    >>> scored = Scored(
+    ...     user=np.array([7, 7]), query=np.array([0, 0]), label=np.array([1, 0]),
+    ...     logit=np.array([0.3, -0.2]))
+    >>> per_user(scored).means["auc"]
+    array([1.])
     """
 
     user: np.ndarray
-    moment: np.ndarray
+    query: np.ndarray
     label: np.ndarray
     logit: np.ndarray
     labelled: bool = False
@@ -40,16 +48,22 @@ class PerUser:
         positives: Their number of positives that were compared with a negative: [users].
         means: For each of "auc", "hr@10", "ndcg@10", "mrr" the users' means, float
             [users]; NaN where a user has no positive that could be compared.
+
+    Example:
+
+    >>> metrics = PerUser(np.array([3, 8]), np.array([2, 1]), {"auc": np.array([0.5, 1.0])})
+    >>> metrics.subset(np.array([False, True])).means
+    {'auc': array([1.])}
     """
 
     user: np.ndarray
     positives: np.ndarray
     means: Mapping[str, np.ndarray]
 
-    def of(self, some: np.ndarray) -> "PerUser":
-        """Returns the metrics of some of the users: bool [users]."""
-        means = {name: values[some] for name, values in self.means.items()}
-        return PerUser(self.user[some], self.positives[some], means)
+    def subset(self, is_in: np.ndarray) -> "PerUser":
+        """Returns the metrics of a part of the users: bool [users]."""
+        means = {name: values[is_in] for name, values in self.means.items()}
+        return PerUser(self.user[is_in], self.positives[is_in], means)
 
 
 def per_user(scored: Scored) -> PerUser:
@@ -68,11 +82,19 @@ def per_user(scored: Scored) -> PerUser:
 
     Raises:
         ValueError: A score is NaN, which has no rank.
+
+    Example:
+
+    >>> user, query = np.array([5, 5, 5]), np.array([0, 0, 0])
+    >>> scored = Scored(user, query, np.array([1, 0, 0]), np.array([0.2, 0.9, -1.0]))
+    >>> metrics = per_user(scored)
+    >>> metrics.means["auc"], metrics.means["mrr"]  # One of two negatives is above the positive.
+    (array([0.5]), array([0.5]))
     """
     if np.isnan(scored.logit).any():
         raise ValueError("a score is nan: it has no rank")
     is_positive = scored.label > 0
-    above, ties, count = _negatives_against_positives(scored.moment, scored)
+    above, ties, count = _negatives_against_positives(scored.query, scored)
     rank = np.where(count > 0, 1 + above + ties / 2, np.nan)
     hit = rank <= _CUTOFF
     values = {
@@ -85,14 +107,9 @@ def per_user(scored: Scored) -> PerUser:
     with np.errstate(invalid="ignore"):
         values["auc"] = np.where(count > 0, 1 - (above + ties / 2) / np.maximum(count, 1), np.nan)
 
-    users, place = np.unique(scored.user[is_positive], return_inverse=True)
-    means = {}
-    for name, value in values.items():
-        valid = ~np.isnan(value)
-        total = np.bincount(place[valid], value[valid], len(users))
-        number = np.bincount(place[valid], minlength=len(users))
-        means[name] = np.where(number > 0, total / np.maximum(number, 1), np.nan)
-    positives = np.bincount(place[~np.isnan(values["auc"])], minlength=len(users))
+    users, position = np.unique(scored.user[is_positive], return_inverse=True)
+    means = {name: _means(value, position, len(users)) for name, value in values.items()}
+    positives = np.bincount(position[~np.isnan(values["auc"])], minlength=len(users))
     return PerUser(users, positives, means)
 
 
@@ -109,6 +126,13 @@ def summarize(metrics: PerUser, seed: int = 0) -> dict[str, object]:
     Returns:
         "users" and "positives" (counts), and for each metric a dictionary of "value",
         "low" and "high"; None in their place where no user could be measured.
+
+    Example:
+
+    >>> values = dict.fromkeys(("auc", "hr@10", "ndcg@10", "mrr"), np.array([0.5, 1.0]))
+    >>> summary = summarize(PerUser(np.array([3, 8]), np.array([3, 1]), values))
+    >>> summary["auc"]["value"], summary["gauc"]["value"]
+    (0.75, 0.625)
     """
     summary: dict[str, object] = {
         "users": int((metrics.positives > 0).sum()),
@@ -128,6 +152,12 @@ def mean(metrics: PerUser, name: str) -> float:
 
     Returns:
         The mean; NaN where no user could be measured.
+
+    Example:
+
+    >>> metrics = PerUser(np.array([3, 8]), np.array([3, 1]), {"auc": np.array([0.5, 1.0])})
+    >>> mean(metrics, "gauc")
+    0.625
     """
     values, weights = _weighed(metrics, name)
     return float(np.average(values, weights=weights)) if len(values) else float("nan")
@@ -142,7 +172,15 @@ def difference(first: PerUser, second: PerUser, seed: int = 0) -> dict[str, floa
         seed: Of the resampling.
 
     Returns:
-        "value", "low" and "high": the paired difference and its 95% bootstrap interval.
+        "value", "low" and "high": the paired difference and its 95% bootstrap interval; None
+        where no user was measured with both.
+
+    Example:
+
+    >>> first = PerUser(np.array([3, 8]), np.array([1, 1]), {"auc": np.array([0.75, 1.0])})
+    >>> second = PerUser(np.array([3, 8]), np.array([1, 1]), {"auc": np.array([0.5, 0.75])})
+    >>> difference(first, second)
+    {'value': 0.25, 'low': 0.25, 'high': 0.25}
     """
     _, i, j = np.intersect1d(first.user, second.user, return_indices=True)
     change = first.means["auc"][i] - second.means["auc"][j]
@@ -150,15 +188,28 @@ def difference(first: PerUser, second: PerUser, seed: int = 0) -> dict[str, floa
     return _with_interval(change, np.ones(len(change)), seed)
 
 
-def format_interval(found: Mapping[str, float], sign: str = "") -> str:
-    """Returns "value (low to high)" of what `summarize` or `difference` found.
+def format_interval(interval: Mapping[str, float], sign: str = "") -> str:
+    """Returns "value (low to high)" of what `summarize` or `difference` returned.
 
     Args:
-        found: "value", "low" and "high".
+        interval: "value", "low" and "high".
         sign: "+" to show the sign of positive numbers, too.
+
+    Example:
+
+    >>> format_interval({"value": 0.02, "low": -0.01, "high": 0.05}, "+")
+    '+0.0200 (-0.0100 to +0.0500)'
     """
-    value, low, high = (f"{found[name]:{sign}.4f}" for name in ("value", "low", "high"))
+    value, low, high = (f"{interval[name]:{sign}.4f}" for name in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
+
+
+def _means(values: np.ndarray, position: np.ndarray, num_users: int) -> np.ndarray:
+    """Means by user of the values that are not NaN; NaN where there is none: [num_users]."""
+    valid = ~np.isnan(values)
+    total = np.bincount(position[valid], values[valid], num_users)
+    number = np.bincount(position[valid], minlength=num_users)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def _negatives_against_positives(
@@ -170,10 +221,11 @@ def _negatives_against_positives(
     _, number = np.unique(lists, return_inverse=True)
     key = number.astype(np.int64) * len(levels) + level
     negatives = np.sort(key[~is_positive])
-    mine = key[is_positive]
+    positives = key[is_positive]
     first = number[is_positive].astype(np.int64) * len(levels)
     start, end = np.searchsorted(negatives, first), np.searchsorted(negatives, first + len(levels))
-    below, up_to = np.searchsorted(negatives, mine), np.searchsorted(negatives, mine, "right")
+    below = np.searchsorted(negatives, positives)
+    up_to = np.searchsorted(negatives, positives, "right")
     return end - up_to, up_to - below, end - start
 
 

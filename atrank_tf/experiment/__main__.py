@@ -17,19 +17,19 @@ FLAGS = flags.FLAGS
 
 
 def _main() -> None:
-    from atrank_tf.experiment import report  # Where there is no matplotlib, it ends here.
+    from atrank_tf.experiment import page, report  # Where there is no matplotlib, it ends here.
     from atrank_tf.experiment.runner import run
     from atrank_tf.experiment.suites import FAST, FULL, Budget
 
-    given = command_flags.given(Budget)
-    if "learning_rates" in given:
-        given["learning_rates"] = [_rate(text) for text in given["learning_rates"]]
-    budget = (FAST if FLAGS.fast else FULL).replace(**given)
+    changes = command_flags.read_flags(Budget)
+    if "learning_rates" in changes:
+        changes["learning_rates"] = [_rate(text) for text in changes["learning_rates"]]
+    budget = (FAST if FLAGS.fast else FULL).replace(**changes)
     results = run(FLAGS.suite, FLAGS.data_dir, FLAGS.output_dir, budget, FLAGS.targets)
-    parts, paths = report.write_report(
+    sections, paths = report.write_report(
         FLAGS.suite, results, budget, FLAGS.data_dir, FLAGS.output_dir
     )
-    print(report.markdown(parts))
+    print(page.format_markdown(sections))
     print(f"wrote {', '.join(map(str, paths))}")
     print(f"next: open {paths[0]} in a browser")
 
@@ -68,7 +68,7 @@ def main() -> None:
         f"default rate. Otherwise {FULL.seeds} seeds, {FULL.seconds:.0f} s and a choice of "
         f"{len(FULL.learning_rates)} learning rates.",
     )
-    command_flags.define(Budget)
+    command_flags.define_flags(Budget)
     cli.run(_main)
 
 

@@ -4,13 +4,13 @@ import dataclasses
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from atrank_tf.evaluate import ranking_metrics
-from atrank_tf.evaluate.evaluation import Scoring
 from atrank_tf.evaluate.ranking_metrics import PerUser
+from atrank_tf.evaluate.scoring import Scoring
 from atrank_tf.experiment.suites import SUITES, Budget, Entry
 from atrank_tf.models.registry import model_class
 from atrank_tf.run_directory import RunDirectory
@@ -21,6 +21,7 @@ from data_pipeline.core import json_files
 from data_pipeline.core.errors import DivergedError, UserError
 from data_pipeline.dataset import TimelineData
 from data_pipeline.manifest import Manifest
+from data_pipeline.schema import Schema
 from data_pipeline.version import __version__, check_version
 
 METRICS = ("auc", "hr@10", "ndcg@10", "mrr")
@@ -39,6 +40,13 @@ class Trial:
         curve: Validation AUC after so many seconds of training.
         costs: Seconds of training, targets a second, parameters, microseconds to score a
             candidate.
+
+    Example:
+
+    >>> users = PerUser(np.array([3]), np.array([1]), dict.fromkeys(METRICS, np.array([0.7])))
+    >>> trial = Trial(Path("runs/bpr/1"), {"item": users}, 0.7, curve=[(30.0, 0.7)], costs={})
+    >>> trial.users["item"].means["auc"]
+    array([0.7])
     """
 
     directory: Path
@@ -48,7 +56,25 @@ class Trial:
     costs: dict[str, float]
 
 
-Results = dict[str, tuple[Entry, list[Trial]]]
+class Result(NamedTuple):
+    """What a suite measured of one entry.
+
+    Attributes:
+        entry: The entry, with the learning rate that was chosen.
+        trials: One for each seed; none where one of them diverged.
+
+    Example:
+
+    >>> Result(Entry("bpr", Settings(model="bpr")), trials=[]).entry.label
+    'bpr'
+    """
+
+    entry: Entry
+    trials: list[Trial]
+
+
+# By the label of an entry.
+Results = dict[str, Result]
 
 
 def run(
@@ -64,79 +90,81 @@ def run(
         targets: Groups to predict; empty for all that the data has.
 
     Returns:
-        By label the entry, with the learning rate that was chosen, and its trials; none where
-        one of them diverged.
+        What was measured, by the label of an entry.
 
     Raises:
         UserError: There is no prepared data, no such target or none in both training and test, a
             number of the budget is out of range, `output_dir` holds another suite or one with
             another budget, other targets or data, or every entry diverged.
+
+    Example:
+
+    >>> SUITES["floor"] = lambda schema: [Entry("popularity", Settings(model="popularity"))]
+    >>> results = run("floor", str(toy_data()), "experiment", Budget(learning_rates=[]))
+    >>> [list(trial.users) for trial in results["popularity"].trials]
+    [['item', 'query']]
+    >>> del SUITES["floor"]
     """
     entries = _entries(suite, data_dir, targets)
-    given: list[dict[str, Any]] = [{"learning_rate": rate} for rate in budget.learning_rates]
-    for setting in (*given, {"max_seconds": budget.seconds}):  # Before anything is written.
-        entries[0].settings.replace(**setting)
+    changes: list[dict[str, Any]] = [{"learning_rate": rate} for rate in budget.learning_rates]
+    for change in (*changes, {"max_seconds": budget.seconds}):  # Before anything is written.
+        entries[0].settings.replace(**change)
     fingerprint = Manifest.load(data_dir).fingerprint
-    _begin(suite, budget, targets, fingerprint, Path(output_dir) / "suite.json")
+    directory = Path(output_dir)
+    _begin(suite, budget, targets, fingerprint, directory / "suite.json")
     results = {}
     for number, entry in enumerate(entries, start=1):
         print(f"-- {suite} {number}/{len(entries)}: {entry.label}", file=sys.stderr, flush=True)
-        directory = Path(output_dir)
-        chosen = _tuned(entry, data_dir, directory / "tuning" / _name(entry), budget)
-        seeds = budget.seeds if model_class(entry.settings.model).is_trained else 1
-        runs = directory / "runs" / _name(entry)
-        try:
-            trials = [
-                _trial(chosen.settings, data_dir, runs, seed, budget)
-                for seed in range(1, seeds + 1)
-            ]
-        except DivergedError as error:
-            print(f"-- {entry.label}: {error}; left out", file=sys.stderr)
-            trials = []
-        results[entry.label] = (chosen, trials)
-    if not any(trials for _, trials in results.values()):
+        results[entry.label] = _measured(entry, data_dir, directory, budget)
+    if not any(result.trials for result in results.values()):
         raise UserError(f"suite {suite}: every entry diverged; choose smaller --learning_rates")
     return results
+
+
+def _measured(entry: Entry, data_dir: str, directory: Path, budget: Budget) -> Result:
+    """Chooses an entry's learning rate and trains it with each seed."""
+    chosen = _tuned(entry, data_dir, directory / "tuning" / _name(entry), budget)
+    seeds = budget.seeds if model_class(entry.settings.model).is_trained else 1
+    runs = directory / "runs" / _name(entry)
+    try:
+        trials = [
+            _trial(chosen.settings, data_dir, runs, seed, budget) for seed in range(1, seeds + 1)
+        ]
+    except DivergedError as error:
+        print(f"-- {entry.label}: {error}; left out", file=sys.stderr)
+        trials = []
+    return Result(chosen, trials)
 
 
 def _begin(
     suite: str, budget: Budget, targets: Collection[str], fingerprint: str, path: Path
 ) -> None:
-    """Keeps what a suite was begun with; more seeds may be asked of it later."""
-    wanted = {"version": __version__, "suite": suite, **budget.to_dict()}
-    wanted |= {"targets": sorted(targets), "data_fingerprint": fingerprint}
+    """Writes what a suite is begun with, or checks that it goes on so; seeds may be added."""
+    settings = {"version": __version__, "suite": suite, **budget.to_dict()}
+    settings |= {"targets": sorted(targets), "data_fingerprint": fingerprint}
     if path.exists():
-        held = json_files.read(path)
-        check_version(held.get("version"), str(path.parent), "choose another --output_dir")
+        previous = json_files.read(path)
+        check_version(previous.get("version"), str(path.parent), "choose another --output_dir")
         json_files.check_same(
-            held,
-            wanted,
+            previous,
+            settings,
             ("seeds", "version"),
             f"{path.parent}: holds a suite",
             "choose another --output_dir",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    json_files.write(path, wanted)
+    json_files.write(path, settings)
 
 
-def _entries(suite: str, data_dir: str, wanted: Collection[str]) -> list[Entry]:
+def _entries(suite: str, data_dir: str, targets: Collection[str]) -> list[Entry]:
     """The suite's entries, of the targets that lie in training and in test."""
-    schema = TimelineData(data_dir, [], wanted).schema
-    targets = []
-    for target in schema.targets:
-        data = TimelineData(data_dir, [], [target])
-        if data.num_targets("train") and data.num_targets("test"):
-            targets.append(target)
-        else:
-            print(f"-- {target}: not both in training and test, left out", file=sys.stderr)
-    if not targets:
-        raise UserError(f"{data_dir}: no targets lie in both training and test")
+    schema = TimelineData(data_dir, [], targets).schema
+    usable = _usable_targets(schema, data_dir)
     entries = []
-    for entry in SUITES[suite](schema.select([], targets)):
+    for entry in SUITES[suite](schema.select([], usable)):
         settings = entry.settings
-        predicted = settings.targets or targets
-        settings = settings.replace(targets=predicted)
-        is_labelled = any(schema.group(target).impressions for target in predicted)
+        settings = settings.replace(targets=settings.targets or usable)
+        is_labelled = any(schema.group(target).impressions for target in settings.targets)
         if is_labelled and settings.completed().loss != "pointwise":
             if settings.loss != "auto":
                 print(f"-- {entry.label}: targets are labelled, left out", file=sys.stderr)
@@ -146,8 +174,33 @@ def _entries(suite: str, data_dir: str, wanted: Collection[str]) -> list[Entry]:
     return entries
 
 
+def _usable_targets(schema: Schema, data_dir: str) -> list[str]:
+    """The targets of a schema that lie in training and in test."""
+    usable = []
+    for target in schema.targets:
+        data = TimelineData(data_dir, [], [target])
+        if data.num_targets("train") and data.num_targets("test"):
+            usable.append(target)
+        else:
+            print(f"-- {target}: not both in training and test, left out", file=sys.stderr)
+    if not usable:
+        raise UserError(f"{data_dir}: no targets lie in both training and test")
+    return usable
+
+
 def averaged(trials: list[Trial], target: str) -> PerUser:
-    """Returns each user's metrics averaged over the trials, which measured the same users."""
+    """Returns each user's metrics averaged over the trials, which measured the same users.
+
+    Example:
+
+    >>> trials = []
+    >>> for auc in (0.5, 0.75):
+    ...     means = dict.fromkeys(METRICS, np.array([auc]))
+    ...     users = {"item": PerUser(np.array([3]), np.array([1]), means)}
+    ...     trials.append(Trial(Path("runs/bpr/1"), users, None, [], {}))
+    >>> averaged(trials, "item").means["auc"]
+    array([0.625])
+    """
     first, *others = (trial.users[target] for trial in trials)
     if any(not np.array_equal(first.user, other.user) for other in others):
         raise UserError(f"{target}: the trials measured different users; was the data changed?")
@@ -159,7 +212,14 @@ def averaged(trials: list[Trial], target: str) -> PerUser:
 
 
 def history_lengths(data: TimelineData, max_history: int) -> dict[int, int]:
-    """Returns how many behaviors stand before each user's last test moment, by user index."""
+    """Returns how many behaviors stand before each user's last test query, by user index.
+
+    Example:
+
+    >>> lengths = history_lengths(TimelineData(toy_data()), max_history=1000)
+    >>> max(lengths.values()) > 10
+    True
+    """
     lengths: dict[int, int] = {}
     options = BatchOptions(num_negatives=1, max_history=max_history)
     for inputs, _ in data.batches("test", options):
@@ -178,7 +238,7 @@ def _tuned(entry: Entry, data_dir: str, directory: Path, budget: Budget) -> Entr
     rates = budget.learning_rates
     if not model_class(entry.settings.model).is_trained or not rates:
         return entry
-    found = dict.fromkeys(rates, -1.0)
+    best_aucs = dict.fromkeys(rates, -1.0)
     if len(rates) > 1:
         data = TimelineData(data_dir, entry.settings.groups, entry.settings.targets)
         if not data.num_targets("validation"):
@@ -190,10 +250,10 @@ def _tuned(entry: Entry, data_dir: str, directory: Path, budget: Budget) -> Entr
             )
             try:
                 state = _trained(settings, data_dir, directory / str(rate))
-                found[rate] = state["best_auc"] or 0.0
+                best_aucs[rate] = state["best_auc"] or 0.0
             except DivergedError:
                 pass
-    best = max(found, key=lambda rate: found[rate])
+    best = max(best_aucs, key=lambda rate: best_aucs[rate])
     return dataclasses.replace(entry, settings=entry.settings.replace(learning_rate=best))
 
 
@@ -231,7 +291,7 @@ def _trial(settings: Settings, data_dir: str, directory: Path, seed: int, budget
 
 
 def _measure(path: Path, data_dir: str, negatives: int) -> None:
-    """Measures the best model of a run on the test's moments, and what it costs."""
+    """Measures the best model of a run on the test's queries, and what it costs."""
     run = RunDirectory(path)
     data = run.data(data_dir)
     model = run.load_best(data.manifest.fingerprint)

@@ -13,10 +13,16 @@ from data_pipeline.schema import Schema
 
 
 class Budget(Options):
-    """Budget: what every model of a suite is given alike."""
+    """Budget: what every model of a suite is given alike.
+
+    Example:
+
+    >>> Budget(seeds=1, seconds=60.0).tuning_seconds
+    30.0
+    """
 
     seeds: Annotated[int, Field(ge=1)] = 3
-    """Trainings of each model, with seeds 1, 2 ..."""
+    """Trainings of each model, with seeds from 1 on."""
 
     seconds: Annotated[float, Field(gt=0)] = 600.0
     """Seconds of each training; less where validation stops rising."""
@@ -50,6 +56,11 @@ class Entry:
         label: How it is called.
         settings: What it is trained with.
         is_reference: Whether those below it are compared with it.
+
+    Example:
+
+    >>> Entry("atrank", Settings(), is_reference=True).settings.model
+    'atrank'
     """
 
     label: str
@@ -62,12 +73,27 @@ _PAPER_MODELS = [name for name in model_names() if model_class(name).is_in_paper
 
 
 def single(schema: Schema) -> list[Entry]:
-    """Every model reads the first target's group alone and predicts it: one2one."""
+    """Every model reads the first target's group alone and predicts it: one2one.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> entry = single(schema)[0]
+    >>> entry.settings.model, entry.settings.groups, entry.settings.targets
+    ('atrank', ['item'], ['item'])
+    """
     return [_one2one(name, schema.targets[0], name) for name in model_names()]
 
 
 def multi(schema: Schema) -> list[Entry]:
-    """ATRank in one2one, all2one and all2all, and the paper's baselines, for each target."""
+    """ATRank in one2one, all2one and all2all, and the paper's baselines, for each target.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> [entry.label for entry in multi(schema)][:3]
+    ['atrank all2all', 'atrank all2one item', 'atrank one2one item']
+    """
     entries = []
     if len(schema.targets) > 1:
         entries.append(Entry("atrank all2all", Settings(single_target=True), is_reference=True))
@@ -79,13 +105,27 @@ def multi(schema: Schema) -> list[Entry]:
 
 
 def density(schema: Schema) -> list[Entry]:
-    """ATRank, the paper's baselines and what needs no training, by density of history."""
+    """ATRank, the paper's baselines and what needs no training, by density of history.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> "popularity" in [entry.label for entry in density(schema)]
+    True
+    """
     untrained = {name for name in model_names() if not model_class(name).is_trained}
     return [entry for entry in single(schema) if entry.label in {*_PAPER_MODELS, *untrained}]
 
 
 def ablation(schema: Schema) -> list[Entry]:
-    """ATRank with one thing changed at a time, or two that belong together."""
+    """ATRank with one thing changed at a time, or two that belong together.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> [entry.label for entry in ablation(schema)][:2]
+    ['atrank', 'bilinear scores']
+    """
     changes: dict[str, dict[str, Any]] = {
         "atrank": {},
         "bilinear scores": {"model_settings": {"scores": "bilinear"}},

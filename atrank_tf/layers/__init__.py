@@ -1,4 +1,4 @@
-"""Keras layers of ATRank; each works on flat values and knows nothing of files."""
+"""Keras layers of ATRank and its baselines; they work on flat values and know nothing of files."""
 
 from atrank_tf.layers.attention_block import AttentionBlock
 from atrank_tf.layers.behavior_encoder import BehaviorEncoder

@@ -18,22 +18,26 @@ class AttentionBlock(keras.layers.Layer):
         y = LayerNorm(x + dropout(relu(x W_1 + b_1) W_2 + b_2))
 
     The inner width of the feed-forward network is a quarter of `width`, as in ATRank's
-    released code. The block is F_self of the paper when queries and keys and values are of the
-    same behaviors, F_vanilla when the queries are candidates.
+    released code. The block is F_self of the paper where the queries are the behaviors
+    themselves, F_vanilla where they are candidates.
 
     Args:
-        width: Width of queries, behaviors and result.
+        width: Width of the queries, the behaviors and the result.
         num_spaces: Number of latent spaces.
-        dropout: Share of the values dropped in training, in [0, 1).
+        dropout: Dropout rate, in [0, 1).
         time_bounds: As for `LatentAttention`.
         scores: As for `LatentAttention`.
 
     Example:
 
-    >>> rows = tf.RaggedTensor.from_row_lengths(tf.random.normal([5, 16]), [3, 0, 2])
     >>> block = AttentionBlock(width=16, num_spaces=4)
-    >>> block(rows, block.keys_values(rows)).shape
+    >>> behaviors = ragged.from_row_lengths(tf.random.normal([5, 16]), [3, 0, 2])
+    >>> block(behaviors, block.keys_values(behaviors)).shape
     TensorShape([3, None, 16])
+
+    Reference:
+        Zhou et al., "ATRank: An Attention-Based User Behavior Modeling Framework for
+        Recommendation", AAAI 2018: self-attention and vanilla attention.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class AttentionBlock(keras.layers.Layer):
         self.built = True
 
     def keys_values(self, behaviors: tf.RaggedTensor) -> tf.RaggedTensor:
-        """Makes what `call` reads of behaviors: see `LatentAttention.keys_values`."""
+        """Makes the keys and values that `call` reads: see `LatentAttention.keys_values`."""
         return self.attention.keys_values(behaviors)
 
     def call(
@@ -88,13 +92,14 @@ class AttentionBlock(keras.layers.Layer):
         times: tf.RaggedTensor | None = None,
         training: bool = False,
     ) -> tf.RaggedTensor:
-        """Attends from each query to the behaviors of its row.
+        """Attends from each query to the behaviors of its batch row.
 
         Args:
             queries: float [batch, (queries), width].
-            keys_values: What `keys_values` returned of them.
-            query_times: As for `LatentAttention`.
-            times: As for `LatentAttention`.
+            keys_values: What `keys_values` returned, float [batch, (behaviors), 2 width].
+            query_times: For the causal form, int64 [batch, longest row of queries] or
+                [batch, 1]: see `LatentAttention`.
+            times: For the causal form, int64 [batch, (behaviors)].
             training: Whether to drop values.
 
         Returns:

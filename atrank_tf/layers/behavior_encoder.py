@@ -29,12 +29,25 @@ class BehaviorEncoder(keras.layers.Layer):
 
     Args:
         objects: The group's object encoder.
-        time_bounds: What divides the gaps into buckets, for `time_bucket`; () to leave
-            time to other layers.
+        time_bounds: Bounds of the buckets of the gap, for `time_bucket`; () to leave time to
+            other layers.
         behavior_width: Width of the group's behavior embedding space.
         width: Overall width of the tokens.
-        l2: Weight of the L2 penalty on the vectors in use.
+        l2: Weight of the L2 penalty on the embeddings in use.
         time: "added" or "concatenated"; see above.
+
+    Example:
+
+    >>> group = Group("item", actions=("buy", "view"), num_objects=6)
+    >>> objects = ObjectEncoder(group, {"item": EmbeddingTable(6, width=8)}, width=8)
+    >>> encoder = BehaviorEncoder(objects, time_bounds=[60, 3600], behavior_width=8, width=16)
+    >>> history = {
+    ...     "object": tf.ragged.constant([[3, 1], [2]], tf.int64),
+    ...     "action": tf.ragged.constant([[1, 2], [1]], tf.int64),
+    ...     "time": tf.ragged.constant([[10, 95], [40]], tf.int64),
+    ... }
+    >>> encoder(history, query_time=tf.constant([100, 100], tf.int64)).shape
+    TensorShape([2, None, 16])
 
     Reference:
         ATRank, "Behavior embedding spaces" and the projection F_M of "latent semantic spaces".
@@ -65,7 +78,7 @@ class BehaviorEncoder(keras.layers.Layer):
         self.times = None
         if self.time_bounds:
             num_buckets = len(self.time_bounds) + 1
-            # A one-hot column times a matrix is a look-up of the matrix' rows.
+            # A one-hot bucket times a matrix is a look-up in the matrix.
             time_width = behavior_width if time == "added" else width
             self.times = EmbeddingTable(
                 num_buckets, time_width, l2=l2, name="times", dtype=self.dtype_policy
@@ -87,26 +100,34 @@ class BehaviorEncoder(keras.layers.Layer):
 
         Args:
             history: `object` (object indices), `action` (action indices) and `time`, each
-                int64 [batch, (length)].
-            query_time: The query time, int64 [batch]; read where there are bounds.
+                int64 [batch, (behaviors)].
+            query_time: int64 [batch]; read where there are bounds.
             training: Passed on to the tables.
 
         Returns:
-            Tokens, float [batch, (length), width].
+            Tokens, float [batch, (behaviors), width].
         """
-        rows = history["object"]
-        behaviors = self.objects(rows.flat_values, training=training)
+        objects = history["object"]
+        behaviors = self.objects(objects.flat_values, training=training)
         behaviors += self.actions(history["action"].flat_values, training=training)
         if self.times is None:
-            return ragged.like(rows, self.project(behaviors))
-        gaps = ragged.per_value(rows, query_time) - history["time"].flat_values
+            return ragged.like(objects, self.project(behaviors))
+        gaps = ragged.per_value(objects, query_time) - history["time"].flat_values  # type: ignore[arg-type]
         times = self.times(time_bucket(gaps, self.time_bounds), training=training)
         if self.time == "added":
-            return ragged.like(rows, self.project(behaviors + times))
-        return ragged.like(rows, self.project(behaviors) + times)
+            return ragged.like(objects, self.project(behaviors + times))
+        return ragged.like(objects, self.project(behaviors) + times)
 
     def candidates(self, objects: tf.RaggedTensor, training: bool = False) -> tf.RaggedTensor:
-        """Encodes candidates: object indices [batch, (length)] to [batch, (length), width]."""
+        """Encodes candidates.
+
+        Args:
+            objects: Object indices, int64 [batch, (candidates)].
+            training: Passed on to the tables.
+
+        Returns:
+            float [batch, (candidates), width].
+        """
         return ragged.like(
             objects, self.project(self.objects(objects.flat_values, training=training))
         )
@@ -125,6 +146,6 @@ class BehaviorEncoder(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "BehaviorEncoder":
-        """Makes the layer, and an object encoder of its own, from `get_config`'s result."""
+        """Makes the layer and its object encoder from what `get_config` returned."""
         objects = keras.saving.deserialize_keras_object(config["objects"])
         return cls(**{**config, "objects": objects})

@@ -1,4 +1,4 @@
-"""A table of embeddings whose every step costs what it touches."""
+"""A table of embeddings, of which a training step touches only those in use."""
 
 from typing import Any
 
@@ -8,18 +8,17 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class EmbeddingTable(keras.layers.Layer):
-    """Trainable vectors, looked up by index.
+    """Trainable embeddings, looked up by index.
 
-    Unlike `keras.layers.Embedding` it reads the vectors straight from the variable
+    Unlike `keras.layers.Embedding` it reads them straight from the variable
     (`ResourceGather`), so neither the look-up nor a sparse update copies the table.
 
     Args:
-        num_embeddings: Number of vectors.
-        width: Width of a vector.
-        initializer: Initializer of the vectors.
-        l2: Weight of the L2 penalty on the vectors in use: the mean over the vectors
-            looked up in a training step of their squared norm. What a step does not
-            look up is not penalized.
+        num_embeddings: Number of embeddings.
+        width: Width of an embedding.
+        initializer: Initializer of the embeddings.
+        l2: Weight of the L2 penalty on the embeddings in use: the mean squared norm of those
+            that a training step looks up. The others are not penalized.
 
     Example:
 
@@ -51,10 +50,10 @@ class EmbeddingTable(keras.layers.Layer):
         self.built = True
 
     def call(self, indices: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Looks vectors up.
+        """Looks embeddings up.
 
         Args:
-            indices: Integers [n], each in [0, num_embeddings).
+            indices: int32 or int64 [n], each in [0, num_embeddings).
             training: Whether to add the L2 penalty.
 
         Returns:

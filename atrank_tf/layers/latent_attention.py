@@ -17,14 +17,15 @@ Scores = Literal["scaled_dot", "bilinear"]
 class LatentAttention(keras.layers.Layer):
     """Projects queries and behaviors into K latent spaces and attends in each of them.
 
-    In space k, with q = relu(Q W_q), k = relu(M W_k), v = relu(M W_v) of width d:
+    In space k, with queries Q and behaviors X, and q = relu(Q W_q), k = relu(X W_k) and
+    v = relu(X W_v) of width d:
 
         C_k = softmax(q k^T / sqrt(d) + bias_k) v      "scaled_dot", the released code's
-        C_k = softmax(q B_k M^T + bias_k) v            "bilinear", the paper's
+        C_k = softmax(q B_k X^T + bias_k) v            "bilinear", the paper's
 
-    and the result is the concatenation of C_1 .. C_K. The bias is that of `RelativeTimeBias`, for
-    the causal form, and 0 for the paper's. Self-attention has the behaviors themselves
-    for its queries; vanilla attention has the candidates.
+    The result is the concatenation of C_1 .. C_K. The bias is that of `RelativeTimeBias` in
+    the causal form, and 0 in the paper's. The queries of self-attention are the behaviors
+    themselves, those of vanilla attention are the candidates.
 
     Keys and values are made by `keys_values`, once for all queries that will ever read them.
     A query that sees no behavior gets zeros.
@@ -32,9 +33,16 @@ class LatentAttention(keras.layers.Layer):
     Args:
         width: Overall width of the spaces: K d.
         num_spaces: Number of latent spaces, K; divides `width`.
-        time_bounds: Of the causal form, what divides gaps into buckets, for `time_bucket`.
-            Without it a query sees all behaviors of its row, whenever they were.
+        time_bounds: For the causal form, bounds of the buckets of the gap, for `time_bucket`.
+            Without them a query sees all behaviors of its batch row, whenever they were.
         scores: "scaled_dot" or "bilinear": how queries and behaviors are compared.
+
+    Example:
+
+    >>> attention = LatentAttention(width=16, num_spaces=4)
+    >>> behaviors = ragged.from_row_lengths(tf.random.normal([5, 16]), [3, 0, 2])
+    >>> attention(behaviors, attention.keys_values(behaviors)).shape
+    TensorShape([5, 16])
 
     Reference:
         Zhou et al., "ATRank: An Attention-Based User Behavior Modeling Framework for
@@ -60,8 +68,10 @@ class LatentAttention(keras.layers.Layer):
         self.scores = scores
         self.query = keras.layers.Dense(width, "relu", name="query", dtype=self.dtype_policy)
         # The paper compares with the behaviors as they are: they need no keys.
-        made = width if scores == "bilinear" else 2 * width
-        self.key_value = keras.layers.Dense(made, "relu", name="key_value", dtype=self.dtype_policy)
+        units = width if scores == "bilinear" else 2 * width
+        self.key_value = keras.layers.Dense(
+            units, "relu", name="key_value", dtype=self.dtype_policy
+        )
         self.query.build((None, width))
         self.key_value.build((None, width))
         self.bilinear = None
@@ -78,15 +88,18 @@ class LatentAttention(keras.layers.Layer):
         self.built = True
 
     def keys_values(self, behaviors: tf.RaggedTensor) -> tf.RaggedTensor:
-        """Makes the keys and values of behaviors [batch, (tokens), width].
+        """Makes the keys and values of behaviors.
+
+        Args:
+            behaviors: float [batch, (behaviors), width].
 
         Returns:
-            float [batch, (tokens), 2 width].
+            float [batch, (behaviors), 2 width].
         """
-        made = self.key_value(behaviors.flat_values)
+        keys_values = self.key_value(behaviors.flat_values)
         if self.bilinear is not None:
-            made = tf.concat([behaviors.flat_values, made], axis=-1)
-        return ragged.like(behaviors, made)
+            keys_values = tf.concat([behaviors.flat_values, keys_values], axis=-1)
+        return ragged.like(behaviors, keys_values)
 
     def call(
         self,
@@ -95,17 +108,17 @@ class LatentAttention(keras.layers.Layer):
         query_times: tf.Tensor | None = None,
         times: tf.RaggedTensor | None = None,
     ) -> tf.Tensor:
-        """Attends from each query to the behaviors of its row.
+        """Attends from each query to the behaviors of its batch row.
 
         Args:
             queries: float [batch, (queries), width].
-            keys_values: What `keys_values` returned, float [batch, (tokens), 2 width].
+            keys_values: What `keys_values` returned, float [batch, (behaviors), 2 width].
             query_times: For the causal form the time of each query, int64 [batch, longest
-                row of queries], or one time for a row's queries, int64 [batch, 1].
-            times: For the causal form when each behavior was, int64 [batch, (tokens)].
+                row of queries], or one time for all of a batch row, int64 [batch, 1].
+            times: For the causal form when each behavior was, int64 [batch, (behaviors)].
 
         Returns:
-            Flat float [total queries, width].
+            float [all queries, width].
         """
         weights, values, sees = self._attend(queries, keys_values, query_times, times)
         context = tf.matmul(weights, values)  # [spaces, batch, queries, d]
@@ -121,18 +134,18 @@ class LatentAttention(keras.layers.Layer):
         query_times: tf.Tensor | None = None,
         times: tf.RaggedTensor | None = None,
     ) -> tf.Tensor:
-        """Returns how much each query attends to each behavior of its row.
+        """Returns how much each query attends to each behavior of its batch row.
 
         Args:
-            queries: As for `call`.
+            queries: float [batch, (queries), width].
             keys_values: As for `call`.
             query_times: As for `call`.
             times: As for `call`.
 
         Returns:
-            float32 [spaces, batch, queries, tokens], padded as `ragged.pad` does. Each query's
-            sum to 1 in each space; 0 for padding, for what it does not see, and
-            where it sees nothing.
+            float32 [spaces, batch, queries, behaviors], padded as `ragged.pad` does. Each
+            query's sum to 1 in each space; they are 0 for padding, for what it does not see,
+            and where it sees nothing.
         """
         weights, _, sees = self._attend(queries, keys_values, query_times, times)
         is_query = tf.sequence_mask(queries.row_lengths(), tf.shape(weights)[2])
@@ -149,10 +162,12 @@ class LatentAttention(keras.layers.Layer):
         """Returns weights, values, and which queries see anything, bool [batch, queries or 1]."""
         scores, v = self._compare(queries, keys_values)
         if self.relative_time_bias is None:
-            is_token = tf.sequence_mask(keys_values.row_lengths(), tf.shape(v)[2], scores.dtype)
-            bias = ((1.0 - is_token) * (scores.dtype.min / 2))[:, tf.newaxis, :]
+            is_behavior = tf.sequence_mask(keys_values.row_lengths(), tf.shape(v)[2], scores.dtype)
+            bias = ((1.0 - is_behavior) * (scores.dtype.min / 2))[:, tf.newaxis, :]
             sees = keys_values.row_lengths()[:, tf.newaxis] > 0
         else:
+            assert times is not None
+            assert query_times is not None
             padded = ragged.pad(times, tf.int64.max)  # Padding comes after every query.
             bias = self.relative_time_bias(query_times, padded)
             sees = query_times > tf.reduce_min(padded, axis=1, keepdims=True)
@@ -161,7 +176,10 @@ class LatentAttention(keras.layers.Layer):
     def _compare(
         self, queries: tf.RaggedTensor, keys_values: tf.RaggedTensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns scores [spaces, batch, queries, tokens] and values [spaces, batch, tokens, d]."""
+        """Returns scores [spaces, batch, queries, n] and values [spaces, batch, n, d].
+
+        n is the length of the longest batch row of behaviors.
+        """
         flat = self.query(queries.flat_values)
         depth = self.width // self.num_spaces
         if self.bilinear is None:
@@ -179,11 +197,11 @@ class LatentAttention(keras.layers.Layer):
         (v,) = self._spaces(ragged.like(keys_values, values), 1)
         return tf.einsum("bqkw,btw->kbqt", q, behaviors), v
 
-    def _spaces(self, rows: tf.RaggedTensor, parts: int) -> list[tf.Tensor]:
-        """Divides rows [batch, (n), parts spaces d] into parts [spaces, batch, n, d]."""
-        padded = ragged.pad(rows)
+    def _spaces(self, vectors: tf.RaggedTensor, parts: int) -> list[tf.Tensor]:
+        """Divides vectors [batch, (n), parts spaces d] into parts [spaces, batch, n, d]."""
+        padded = ragged.pad(vectors)
         shape = tf.shape(padded)
-        depth = padded.shape[-1] // (parts * self.num_spaces)
+        depth = padded.shape[-1] // (parts * self.num_spaces)  # type: ignore[operator]
         spaces = tf.reshape(padded, [shape[0], shape[1], parts, self.num_spaces, depth])
         return tf.unstack(tf.transpose(spaces, [2, 3, 0, 1, 4]))
 

@@ -1,4 +1,4 @@
-"""The bias of each object: what its popularity alone says."""
+"""The bias of each object of a target group: what its popularity alone says."""
 
 from typing import Any
 
@@ -13,10 +13,11 @@ from atrank_tf.layers.embedding_table import EmbeddingTable
 class ObjectBias(EmbeddingTable):
     """A number for each object of a target group, added to the logits of its candidates.
 
+    Like an embedding it is looked up by the object's embedding index: rare objects share one.
     It stays in float32 whatever the precision: log-odds lose too much in bfloat16.
 
     Args:
-        num_embeddings: Number of embeddings in the group's vocabulary.
+        num_embeddings: Number of embeddings of the group's vocabulary.
 
     Example:
 
@@ -35,18 +36,27 @@ class ObjectBias(EmbeddingTable):
         """Starts each bias where popularity alone would have it.
 
         A positive is drawn by how often objects occur, a negative uniformly, so the log-odds of
-        a candidate known by its count alone are log(count / mean count). Attention then learns
+        a candidate known by its count alone are log(count / mean count). The model then learns
         what popularity does not explain.
 
         Args:
-            objects: `embedding_indices` and `train_counts`, int64 [num_objects] each.
+            objects: Of the group's catalog `embedding_indices` and `train_counts`, both int64
+                [num_objects].
         """
         indices, counts = objects["embedding_indices"], objects["train_counts"] + 1.0
         totals = np.bincount(indices, counts, self.num_embeddings)
-        objects_of_each = np.bincount(indices, minlength=self.num_embeddings)
-        means = totals / np.maximum(1, objects_of_each)
+        num_sharing = np.bincount(indices, minlength=self.num_embeddings)
+        means = totals / np.maximum(1, num_sharing)
         self.table.assign(np.log(np.maximum(means, 1.0) / counts.mean())[:, np.newaxis])
 
     def call(self, indices: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns the biases of embedding indices, float32 [n] of integers [n]."""
+        """Looks biases up.
+
+        Args:
+            indices: Embedding indices, int32 or int64 [n].
+            training: Changes nothing: biases have no penalty.
+
+        Returns:
+            float32 [n].
+        """
         return super().call(indices, training)[:, 0]

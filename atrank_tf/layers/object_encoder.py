@@ -16,9 +16,9 @@ from data_pipeline.schema import Group, feature_vocabulary
 class ObjectEncoder(keras.layers.Layer):
     """Embeds objects of one group by their id and their side features.
 
-    The embeddings of the object's features (the mean over its values, for a
-    multi-valued one; zeros for none) are concatenated behind that of its id and go
-    through the group's own linear network: emb_g(o) of the paper.
+        emb_g(o) = W_g [embedding of o's id, embedding of its 1st feature, 2nd, ...] + b_g
+
+    Of a multi-valued feature it takes the mean over the object's values; zeros for none.
 
     Which values an object has is part of the layer, as weights that are not trained:
     whoever scores names objects alone, and a saved model holds all it needs.
@@ -27,6 +27,19 @@ class ObjectEncoder(keras.layers.Layer):
         group: The group, with the sizes that preparation filled in.
         tables: The embedding table of each vocabulary, shared among the groups.
         width: Width of the result.
+
+    Example:
+
+    >>> group = Group("item", features=(Feature("color", num_values=3),), num_objects=3)
+    >>> tables = {"item": EmbeddingTable(3, width=8), "color": EmbeddingTable(2, width=4)}
+    >>> encoder = ObjectEncoder(group, tables, width=16)
+    >>> colors = np.array([0, 1, 1])
+    >>> encoder.set_objects({"embedding_indices": np.arange(3), "color/indices": colors})
+    >>> encoder(tf.constant([2, 0], tf.int64)).shape
+    TensorShape([2, 16])
+
+    Reference:
+        ATRank, "Behavior embedding spaces": emb_g, of an object of group g.
     """
 
     def __init__(
@@ -41,7 +54,7 @@ class ObjectEncoder(keras.layers.Layer):
         }
         self.embedding_indices = self._lookup_weight("embedding_indices", group.num_objects)
         self.feature_indices = {
-            f.name: self._lookup_weight(f"{f.name}_value_rows", max(1, f.num_values))
+            f.name: self._lookup_weight(f"{f.name}_value_indices", max(1, f.num_values))
             for f in group.features
         }
         self.feature_splits = {
@@ -60,7 +73,7 @@ class ObjectEncoder(keras.layers.Layer):
         )
 
     def set_objects(self, objects: dict[str, np.ndarray]) -> None:
-        """Tells the layer which values each object has.
+        """Sets which values each object has.
 
         Args:
             objects: `embedding_indices`, int64 [num_objects]; for each feature NAME the
@@ -69,21 +82,28 @@ class ObjectEncoder(keras.layers.Layer):
                 has the values from splits[i] to before splits[i + 1].
         """
         self.embedding_indices.assign(objects["embedding_indices"])
-        for name, rows in self.feature_indices.items():
+        for name, indices in self.feature_indices.items():
             if objects[f"{name}/indices"].size:
-                rows.assign(objects[f"{name}/indices"])
+                indices.assign(objects[f"{name}/indices"])
         for name, splits in self.feature_splits.items():
             splits.assign(objects[f"{name}/splits"])
 
     def embedding_index(self, objects: tf.Tensor) -> tf.Tensor:
-        """Returns the row of the id's embedding, int64 [n], of object indices [n]."""
+        """Returns the embedding index of each object's id.
+
+        Args:
+            objects: Object indices, int64 [n].
+
+        Returns:
+            int64 [n].
+        """
         return tf.gather(self.embedding_indices.value, objects)
 
     def call(self, objects: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Embeds objects.
 
         Args:
-            objects: Object rows, int64 [n].
+            objects: Object indices, int64 [n].
             training: Passed on to the tables.
 
         Returns:
@@ -92,25 +112,26 @@ class ObjectEncoder(keras.layers.Layer):
         parts = [self.tables[self.group.name](self.embedding_index(objects), training=training)]
         for feature in self.group.features:
             table = self.tables[feature_vocabulary(feature)]
-            rows = self.feature_indices[feature.name].value
+            indices = self.feature_indices[feature.name].value
             if feature.multivalued:
-                parts.append(self._mean(feature.name, rows, table, objects, training))
+                parts.append(self._mean(feature.name, indices, table, objects, training))
             else:
-                parts.append(table(tf.gather(rows, objects), training=training))
+                parts.append(table(tf.gather(indices, objects), training=training))
         return self.network(tf.concat(parts, axis=-1))
 
     def _mean(
         self,
         name: str,
-        rows: tf.Tensor,
+        indices: tf.Tensor,
         table: EmbeddingTable,
         objects: tf.Tensor,
         training: bool,
     ) -> tf.Tensor:
+        """The mean embedding of the values that each object has, [n, width of the table]."""
         splits = self.feature_splits[name].value
         starts = tf.gather(splits, objects)
         values = tf.ragged.range(starts, tf.gather(splits, objects + 1))
-        vectors = table(tf.gather(rows, values.flat_values), training=training)
+        vectors = table(tf.gather(indices, values.flat_values), training=training)
         count = tf.shape(objects)[0]
         total = tf.math.unsorted_segment_sum(vectors, ragged.row_ids(values), count)
         lengths = tf.cast(tf.maximum(values.row_lengths(), tf.ones([], tf.int64)), total.dtype)
@@ -128,7 +149,7 @@ class ObjectEncoder(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ObjectEncoder":
-        """Makes the layer, and tables of its own, from what `get_config` returned."""
+        """Makes the layer, with tables that are not shared, from what `get_config` returned."""
         deserialize = keras.saving.deserialize_keras_object
         group = Group.from_dict(config["group"])
         tables = {name: deserialize(table) for name, table in config["tables"].items()}

@@ -21,7 +21,7 @@ class TokenEncoder(keras.layers.Layer):
     """Embeds all groups of a schema: what the models that read histories share.
 
     It holds an embedding table for each vocabulary, a `BehaviorEncoder` for each group, and
-    for each target group a bias of every object.
+    an `ObjectBias` for each target group.
 
     Args:
         schema: Description of the data, with the sizes that preparation filled in.
@@ -32,6 +32,17 @@ class TokenEncoder(keras.layers.Layer):
         time_bounds: As for `BehaviorEncoder`.
         l2: Weight of the L2 penalty on the embeddings in use.
         time: As for `BehaviorEncoder`.
+
+    Example:
+
+    >>> schema, catalog = toy_schema_and_catalog()
+    >>> encoder = TokenEncoder(schema, width=16, embedding_width=8, feature_width=4)
+    >>> encoder.set_catalog(catalog)
+    >>> encoder.candidates("item", tf.ragged.constant([[3, 5], [2]], tf.int64)).shape
+    TensorShape([2, None, 16])
+
+    Reference:
+        ATRank, "Behavior embedding spaces" and the projection F_M of "latent semantic spaces".
     """
 
     def __init__(
@@ -46,9 +57,14 @@ class TokenEncoder(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name in ("width", "embedding_width", "feature_width"):
-            if locals()[name] < 1:
-                raise ValueError(f"{name} is {locals()[name]}: expected 1 or more")
+        widths = {
+            "width": width,
+            "embedding_width": embedding_width,
+            "feature_width": feature_width,
+        }
+        for name, value in widths.items():
+            if value < 1:
+                raise ValueError(f"{name} is {value}: expected 1 or more")
         if not l2 >= 0:
             raise ValueError(f"l2 is {l2}: expected 0 or more")
         self.schema = schema
@@ -61,10 +77,10 @@ class TokenEncoder(keras.layers.Layer):
         group_names = {group.name for group in schema.groups}
         tables = {}
         for vocabulary in schema.vocabularies:
-            size = embedding_width if vocabulary.name in group_names else feature_width
+            is_of_ids = vocabulary.name in group_names
             tables[vocabulary.name] = EmbeddingTable(
                 vocabulary.num_embeddings,
-                size,
+                embedding_width if is_of_ids else feature_width,
                 l2=l2,
                 name=f"{vocabulary.name}_table",
                 dtype=self.dtype_policy,
@@ -95,7 +111,7 @@ class TokenEncoder(keras.layers.Layer):
         self.built = True
 
     def set_catalog(self, catalog: dict[str, dict[str, np.ndarray]]) -> None:
-        """Tells each group's encoder its objects; where negatives are sampled, sets biases.
+        """Sets the objects of each group, and biases where negatives are sampled.
 
         Args:
             catalog: For each group the arrays of `data_pipeline.Catalog`.
@@ -109,15 +125,16 @@ class TokenEncoder(keras.layers.Layer):
         self,
         history: dict[str, dict[str, tf.RaggedTensor]],
         query_time: tf.Tensor | None,
-        rows: tf.Tensor,
+        num_rows: tf.Tensor,
         training: bool = False,
     ) -> tf.RaggedTensor:
-        """Encodes all behaviors of each user, group after group.
+        """Encodes all behaviors of each batch row, group after group.
 
         Args:
-            history: As in a batch; a group may be absent.
-            query_time: The query time, int64 [batch]; read where there are time bounds.
-            rows: How many users there are, int64 [].
+            history: By group int64 [batch, (behaviors)] `object`, `action` and `time`; a group
+                may be absent.
+            query_time: int64 [batch]; read where there are time bounds.
+            num_rows: Number of batch rows, int64 [].
             training: Passed on to the tables.
 
         Returns:
@@ -128,25 +145,50 @@ class TokenEncoder(keras.layers.Layer):
             for group in self.schema.groups
             if group.name in history
         ]
-        nothing = tf.zeros([0, self.width], self.compute_dtype)
-        return ragged.concat_rows(tokens or [ragged.empty_rows(nothing, rows)])
+        no_tokens = tf.zeros([0, self.width], self.compute_dtype)
+        return ragged.concat_rows(tokens or [ragged.empty_rows(no_tokens, num_rows)])
 
     def times(
-        self, history: dict[str, dict[str, tf.RaggedTensor]], rows: tf.Tensor
+        self, history: dict[str, dict[str, tf.RaggedTensor]], num_rows: tf.Tensor
     ) -> tf.RaggedTensor:
-        """Returns when each behavior was, in the order of the tokens: int64 [batch, (n)]."""
+        """Returns when each behavior was, in the order of the tokens.
+
+        Args:
+            history: As for `call`.
+            num_rows: Number of batch rows, int64 [].
+
+        Returns:
+            int64 [batch, (behaviors)].
+        """
         times = [history[g.name]["time"] for g in self.schema.groups if g.name in history]
-        nothing = tf.zeros([0], tf.int64)
-        return ragged.concat_rows(times or [ragged.empty_rows(nothing, rows)])
+        no_times = tf.zeros([0], tf.int64)
+        return ragged.concat_rows(times or [ragged.empty_rows(no_times, num_rows)])
 
     def candidates(
         self, target: str, objects: tf.RaggedTensor, training: bool = False
     ) -> tf.RaggedTensor:
-        """Encodes candidates: object indices [batch, (n)] to float [batch, (n), width]."""
+        """Encodes candidates.
+
+        Args:
+            target: The target group.
+            objects: Object indices, int64 [batch, (candidates)].
+            training: Passed on to the tables.
+
+        Returns:
+            float [batch, (candidates), width].
+        """
         return self.behaviors[target].candidates(objects, training=training)
 
     def bias(self, target: str, objects: tf.RaggedTensor) -> tf.Tensor:
-        """Returns the bias of each candidate: object indices [batch, (n)] to flat float32 [all]."""
+        """Returns the bias of each candidate.
+
+        Args:
+            target: The target group.
+            objects: Object indices, int64 [batch, (candidates)].
+
+        Returns:
+            float32 [all candidates].
+        """
         indices = self.behaviors[target].objects.embedding_index(objects.flat_values)
         return self.biases[target](indices)
 
@@ -157,11 +199,11 @@ class TokenEncoder(keras.layers.Layer):
 
         Args:
             target: The target group.
-            objects: Object rows of the candidates, int64 [batch, (n)].
-            scores: Flat, float [all candidates].
+            objects: Object indices, int64 [batch, (candidates)].
+            scores: float [all candidates].
 
         Returns:
-            Logits, float32 [batch, (n)].
+            Logits, float32 [batch, (candidates)].
         """
         return ragged.like(objects, tf.cast(scores, tf.float32) + self.bias(target, objects))
 
@@ -172,12 +214,12 @@ class TokenEncoder(keras.layers.Layer):
 
         Args:
             target: The target group.
-            objects: Object rows of the candidates, int64 [batch, (n)].
-            h: The candidates, float [batch, (n), width].
-            e: What each read of the history, float [batch, (n), width].
+            objects: Object indices, int64 [batch, (candidates)].
+            h: The candidates, float [batch, (candidates), width].
+            e: What each read of the history, float [batch, (candidates), width].
 
         Returns:
-            float32 [batch, (n)].
+            float32 [batch, (candidates)].
         """
         h_values, e_values = (tf.cast(x.flat_values, tf.float32) for x in (h, e))
         scores = tf.reduce_sum(h_values * e_values, axis=-1) / math.sqrt(self.width)

@@ -1,4 +1,4 @@
-"""Ranking models: ATRank and its baselines; each is `encode` and `score_target`."""
+"""Ranking models: ATRank and its baselines; each encodes a history and scores candidates."""
 
 # What compiled models refer to: Keras finds the classes of a saved one only once imported.
 from atrank_tf import losses, metrics, optimizers  # noqa: F401

@@ -34,8 +34,8 @@ class ATRank(HistoryRanker):
 
     `encode` embeds the behaviors of each group, projects them to one width and relates
     them by self-attention in several latent spaces. `score` lets each candidate attend
-    to the result; the logit is the dot product of what it found with the candidate's own
-    vector, plus a bias of the object.
+    to the result; the logit is the dot product of the candidate's vector with what it read,
+    plus a bias of the object.
 
     It has two forms, which differ in how they know time:
 
@@ -43,9 +43,9 @@ class ATRank(HistoryRanker):
       gap between them is a bias of the attention. Each behavior, and each candidate at its
       query time, also knows the gap since the last time before it. The user state serves every
       query time: one encoding of a timeline trains all its targets (`rows="windows"`), and
-      `extend` adds behaviors to it without a second look at the rest.
-    - The paper's. All behaviors attend to each other, and each knows the gap between itself
-      and the query time, so the state is of one query time.
+      `extend` adds behaviors to it without reading the others again.
+    - The paper's form. All behaviors attend to each other, and each knows the gap between
+      itself and the query time, so the user state is of one query time.
 
     Args:
         schema: Description of the data, with the sizes that preparation filled in.
@@ -53,11 +53,11 @@ class ATRank(HistoryRanker):
         num_spaces: Latent semantic spaces, K of the paper; a divisor of width. Others call them
             heads.
         num_blocks: Self-attention blocks.
-        dropout: Share of values dropped in training.
-        form: causal or paper. See above.
-        scores: How attention compares: scaled_dot (released code) or bilinear (paper). See
+        dropout: Dropout rate, in [0, 1).
+        form: How time is known: causal or paper. See above.
+        scores: Attention scores: scaled_dot (released code) or bilinear (paper). See
             `LatentAttention`.
-        time: How the paper's form knows time: added (paper) or concatenated (released code). See
+        time: Time in form=paper: added (paper) or concatenated (released code). See
             `BehaviorEncoder`.
         downstream: What is made of a candidate h and what it read, e: dot or mlp. dot is
             h . e / sqrt(width), mlp a network of one hidden layer of both; a bias of the object
@@ -74,7 +74,7 @@ class ATRank(HistoryRanker):
 
     Reference:
         Zhou et al., "ATRank: An Attention-Based User Behavior Modeling Framework for
-        Recommendation", AAAI 2018. Scores and feed-forward widths are those of the
+        Recommendation", AAAI 2018. By default scores and feed-forward widths are those of the
         authors' released code; see `LatentAttention`.
     """
 
@@ -95,9 +95,9 @@ class ATRank(HistoryRanker):
         **kwargs: Any,
     ) -> None:
         super().__init__(schema, **kwargs)
-        for name in ("num_spaces", "num_blocks"):
-            if locals()[name] < 1:
-                raise ValueError(f"{name} is {locals()[name]}: expected 1 or more")
+        for name, value in {"num_spaces": num_spaces, "num_blocks": num_blocks}.items():
+            if value < 1:
+                raise ValueError(f"{name} is {value}: expected 1 or more")
         check_dropout(dropout)
         self.num_spaces = num_spaces
         self.num_blocks = num_blocks
@@ -115,7 +115,7 @@ class ATRank(HistoryRanker):
         self.time = time
         self.downstream = downstream
 
-        # The causal form's behaviors know no gap to `query_time`, but those between.
+        # Behaviors of the causal form know the gaps between them, none to the query time.
         days = day_bounds(schema.num_time_buckets, schema.units_per_day)
         fine = fine_bounds(schema.units_per_day)
         self.tokens = self.new_tokens(catalog, () if causal else days, time)
@@ -164,10 +164,16 @@ class ATRank(HistoryRanker):
     ) -> UserState:
         """Relates the behaviors of each user: all of them, or each to those before it.
 
+        Args:
+            history: As in a batch.
+            query_time: As in a batch.
+            user: Not read.
+            training: Whether this is a training step.
+
         Returns:
-            The state: what each attention block reads of each behavior, by the block's
-            name, float [batch, (behaviors), 2 width]; and of the causal form their
-            `times`, int64 [batch, (behaviors)].
+            The user state: by the name of each attention block that is read later the keys and
+            values of each behavior, float [batch, (behaviors), 2 width]; and of the causal form
+            the `times` of the behaviors, int64 [batch, (behaviors)].
         """
         if self.is_causal:
             return self._extend({}, history, batch_size(query_time), training)
@@ -176,11 +182,10 @@ class ATRank(HistoryRanker):
         )
         for block in self.self_attention:
             tokens = block(tokens, block.keys_values(tokens), training=training)
-        last = self.vanilla_attention
-        return {last.name: last.keys_values(tokens)}
+        return {self.vanilla_attention.name: self.vanilla_attention.keys_values(tokens)}
 
     def extend(self, state: UserState, history: History, training: bool = False) -> UserState:
-        """Adds behaviors to a state of the causal form; what is in it stays as it is.
+        """Adds behaviors to a user state of the causal form; what is in it stays as it is.
 
         Extending equals encoding everything at once, as long as nothing that is added
         comes before what is in the state.
@@ -191,29 +196,33 @@ class ATRank(HistoryRanker):
             training: Whether this is a training step.
 
         Returns:
-            The state of all behaviors, like that of `encode`.
+            The user state of all behaviors, like that of `encode`.
+
+        Raises:
+            ValueError: The form is the paper's.
         """
         if not self.is_causal:
             raise ValueError("extend: the state of form='paper' is of one query time")
         return self._extend(state, history, state["times"].nrows(), training)
 
     def _extend(
-        self, state: UserState, history: History, rows: tf.Tensor, training: bool
+        self, state: UserState, history: History, num_rows: tf.Tensor, training: bool
     ) -> UserState:
-        def add(name: str, rows: tf.RaggedTensor) -> tf.RaggedTensor:
-            return ragged.concat_rows([state[name], rows]) if state else rows
+        def append(name: str, new: tf.RaggedTensor) -> tf.RaggedTensor:
+            return ragged.concat_rows([state[name], new]) if state else new
 
-        new_times = self.tokens.times(history, rows)
+        new_times = self.tokens.times(history, num_rows)
         query_times = ragged.pad(new_times)
-        times = add("times", new_times)
-        tokens = self.tokens(history, None, rows, training=training)
-        tokens = self._timed(tokens, query_times, times, training)
+        times = append("times", new_times)
+        tokens = self.tokens(history, None, num_rows, training=training)
+        tokens = self._add_recency(tokens, query_times, times, training)
         extended = {"times": times}
         for block in self.self_attention:
-            extended[block.name] = add(block.name, block.keys_values(tokens))
-            tokens = block(tokens, extended[block.name], query_times, times, training=training)
+            keys_values = append(block.name, block.keys_values(tokens))
+            tokens = block(tokens, keys_values, query_times, times, training=training)
+            extended[block.name] = keys_values
         last = self.vanilla_attention
-        extended[last.name] = add(last.name, last.keys_values(tokens))
+        extended[last.name] = append(last.name, last.keys_values(tokens))
         return extended
 
     def attention(
@@ -227,27 +236,27 @@ class ATRank(HistoryRanker):
             query_time: As in a batch.
 
         Returns:
-            By the name of a self-attention block its weights, float [spaces, batch,
+            By the name of a self-attention block its weights, float32 [spaces, batch,
             behaviors, behaviors], and by the name of a target those of vanilla attention,
-            float [spaces, batch, candidates, behaviors]: the query's place before the
+            float32 [spaces, batch, candidates, behaviors]: the query's position before the
             behavior's, behaviors group after group, padded with zeros.
         """
-        rows = batch_size(query_time)
+        num_rows = batch_size(query_time)
         query_times = times = None
         if self.is_causal:
-            times = self.tokens.times(history, rows)
+            times = self.tokens.times(history, num_rows)
             query_times = ragged.pad(times)
         tokens = self.tokens(
-            history, None if self.is_causal else single_query_time(query_time), rows
+            history, None if self.is_causal else single_query_time(query_time), num_rows
         )
-        tokens = self._timed(tokens, query_times, times)
+        tokens = self._add_recency(tokens, query_times, times)
         weights = {}
         for block in self.self_attention:
-            state = block.keys_values(tokens)
+            keys_values = block.keys_values(tokens)
             weights[block.name] = block.attention.attention_weights(
-                tokens, state, query_times, times
+                tokens, keys_values, query_times, times
             )
-            tokens = block(tokens, state, query_times, times)
+            tokens = block(tokens, keys_values, query_times, times)
         last = self.vanilla_attention
         state = {last.name: last.keys_values(tokens)}
         if times is not None:
@@ -257,7 +266,7 @@ class ATRank(HistoryRanker):
     def candidate_attention(
         self, state: UserState, candidates: Candidates, query_time: QueryTimes
     ) -> dict[str, tf.Tensor]:
-        """Returns what candidates attend to in a state.
+        """Returns what candidates attend to in a user state.
 
         Args:
             state: What `encode` or `extend` returned.
@@ -273,7 +282,7 @@ class ATRank(HistoryRanker):
         weights = {}
         for target, objects in candidates.items():
             query_times = query_times_of(query_time, target)
-            h = self._timed(self.tokens.candidates(target, objects), query_times, times)
+            h = self._add_recency(self.tokens.candidates(target, objects), query_times, times)
             weights[target] = attend(h, keys_values, query_times, times)
         return weights
 
@@ -285,10 +294,10 @@ class ATRank(HistoryRanker):
         query_times: tf.Tensor,
         training: bool = False,
     ) -> tf.RaggedTensor:
-        """Scores candidates by vanilla attention to the state: f(h, e) + bias."""
+        """Scores candidates by vanilla attention to the user state: f(h, e) + bias."""
         keys_values, times = state[self.vanilla_attention.name], state.get("times")
         h = self.tokens.candidates(target, objects, training=training)
-        h = self._timed(h, query_times, times, training)
+        h = self._add_recency(h, query_times, times, training)
         e = self.vanilla_attention(h, keys_values, query_times, times, training=training)
         if not self.mlp:
             return self.tokens.logits(target, objects, h, e)
@@ -297,7 +306,7 @@ class ATRank(HistoryRanker):
             x = layer(x)
         return self.tokens.with_bias(target, objects, x[:, 0])
 
-    def _timed(
+    def _add_recency(
         self,
         tokens: tf.RaggedTensor,
         query_times: tf.Tensor | None,

@@ -1,6 +1,7 @@
-"""The two verbs that every model is: encode a history, score candidates."""
+"""The base of every model: it encodes a history and scores candidates."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import keras
@@ -17,17 +18,31 @@ QueryTimes: TypeAlias = tf.Tensor | dict[str, tf.RaggedTensor]
 
 
 def batch_size(query_time: QueryTimes) -> tf.Tensor:
-    """Returns how many rows a batch has, given its `query_time`."""
+    """Returns the number of batch rows, int64 [], given the `query_time` of a batch.
+
+    Example:
+
+    >>> int(batch_size(tf.constant([100, 200], tf.int64)))
+    2
+    """
     if isinstance(query_time, dict):
         return next(iter(query_time.values())).nrows()
     return tf.shape(query_time, tf.int64)[0]
 
 
 def single_query_time(query_time: QueryTimes) -> tf.Tensor:
-    """Returns the query time of each row, int64 [batch], for a state that is of one time.
+    """Returns the query time of each batch row, int64 [batch], for a state of one query time.
 
     Raises:
         ValueError: The batch has a query time for each candidate.
+
+    Example:
+
+    >>> single_query_time(tf.constant([100, 200], tf.int64)).numpy().tolist()
+    [100, 200]
+    >>> single_query_time({"item": tf.ragged.constant([[100, 150], [200]])})
+    Traceback (most recent call last):
+    ValueError: this model needs one query time a row: batches with rows='queries'
     """
     if isinstance(query_time, dict):
         raise ValueError("this model needs one query time a row: batches with rows='queries'")
@@ -37,25 +52,25 @@ def single_query_time(query_time: QueryTimes) -> tf.Tensor:
 class Ranker(keras.Model):
     """A model that ranks candidates for a user at a query time.
 
-    A subclass implements two methods, and states what is true of it:
+    A subclass implements two methods, and states its facts in class attributes:
 
-    - `encode(history, query_time)` returns the user state, computed once per row.
+    - `encode(history, query_time)` returns the user state, computed once per batch row.
     - `score_target(target, state, objects, query_times)` returns the logits of one target group.
 
     Training, evaluation and export are written against these, once for all models. A batch is a
     dictionary:
 
     - `user`: user indices, int64 [batch]; 0 for an unknown user. May be absent.
-    - `query_time`: when candidates are asked for, in the schema's time unit, int64 [batch]; in
-      rows of windows, of each candidate: for each target group int64 [batch, (candidates)].
-    - `history`: for each group `object`, `action`, `time`: int64 [batch, (length)],
-      behaviors strictly before `query_time`; where a row has many, all that any of them may see.
-      A group may be absent.
+    - `query_time`: in the schema's time unit, int64 [batch]; in batches of windows that of each
+      candidate: for each target group int64 [batch, (candidates)].
+    - `history`: for each group `object`, `action` and `time`: int64 [batch, (behaviors)],
+      strictly before the query time; in batches of windows all that any of its query times may
+      see. A group may be absent.
     - `candidates`: for each target group, object indices, int64 [batch, (candidates)]. A
       target may be absent, too.
 
-    Calling the model on one gives the logits of all candidates, flat: those of the
-    first target group row after row, then those of the next. Labels from
+    Called on a batch, the model returns the logits of all candidates, flat: those of the
+    first target group, batch row after batch row, then those of the next. Labels from
     `data_pipeline` are laid out alike, so any Keras loss and metric of flat labels and
     logits will do.
 
@@ -63,16 +78,18 @@ class Ranker(keras.Model):
         schema: Description of the data, with the sizes that preparation filled in.
         catalog: For each group the arrays of `data_pipeline.catalog`: what is known of
             its objects. Left out when a saved model is loaded: its file holds them.
+        **kwargs: As for `keras.Model`: `name`, and `dtype` for another precision.
 
     Attributes:
-        serves_every_time: Whether one state answers any later query: it trains on windows.
+        serves_every_time: Whether one user state serves any later query time: it trains on
+            windows.
         reads_history: Whether it reads what users did.
         needs_user_index: Whether it knows users by their index; it cannot be exported then.
         is_trained: Whether it has anything to train.
         default_loss: The loss that it is trained with by default.
-        is_in_paper: Whether the ATRank paper compares it.
-        best_settings: Settings of a run under which it is at its best, where the defaults would
-            hold it back.
+        is_in_paper: Whether the ATRank paper has it, too.
+        best_settings: Settings of a run under which it ranks best, where those by default are
+            worse.
 
     Example:
 
@@ -100,8 +117,8 @@ class Ranker(keras.Model):
     ) -> None:
         super().__init__(**kwargs)
         self.schema = schema
-        # Each batch has shapes of its own, and XLA would compile it anew. Keras' default asks
-        # for XLA wherever there is a GPU.
+        # Shapes differ from batch to batch, and XLA would compile each anew. Keras' default is
+        # XLA wherever there is a GPU.
         self.supports_jit = False
         self.built = True  # Models build their layers as they make them.
 
@@ -112,7 +129,7 @@ class Ranker(keras.Model):
 
     @property
     def can_explain(self) -> bool:
-        """Whether it tells what candidates attend to: it has `candidate_attention`."""
+        """Whether it can say what candidates attend to: it has `candidate_attention`."""
         return hasattr(self, "candidate_attention")
 
     def encode(
@@ -126,8 +143,9 @@ class Ranker(keras.Model):
 
         Args:
             history: Behaviors by group, as in a batch.
-            query_time: As in a batch. A model whose state serves every time does not read it.
-            user: User indices, int64 [batch]; for models that know users by their id.
+            query_time: As in a batch. A model whose state serves every query time does not read
+                it.
+            user: User indices, int64 [batch]; for models that know users by their index.
             training: Whether this is a training step.
 
         Returns:
@@ -146,10 +164,11 @@ class Ranker(keras.Model):
         """Scores candidates of one target group.
 
         Args:
-            target: The group.
+            target: The target group.
             state: What `encode` returned for the batch.
             objects: Object indices, int64 [batch, (candidates)].
-            query_times: int64 [batch, 1], or of each candidate, padded: int64 [batch, candidates].
+            query_times: int64 [batch, 1], or that of each candidate, padded: int64 [batch,
+                candidates].
             training: Whether this is a training step.
 
         Returns:
@@ -160,7 +179,7 @@ class Ranker(keras.Model):
     def score(
         self, state: Any, candidates: Candidates, query_time: QueryTimes, training: bool = False
     ) -> Candidates:
-        """Scores candidates against what `encode` returned.
+        """Scores candidates of all target groups against a user state.
 
         Args:
             state: What `encode` returned for the batch.
@@ -186,28 +205,40 @@ class Ranker(keras.Model):
         flat = [logits[target].flat_values for target in self.schema.targets if target in logits]
         return tf.concat([tf.zeros([0]), *flat], axis=0)
 
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Saves the model as a `.keras` file; see `keras.Model.save`.
+    def save(
+        self,
+        filepath: str | Path,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Saves the model as a `.keras` file.
+
+        Args:
+            filepath: Where; it ends in `.keras`, but for a directory.
+            overwrite: As for `keras.Model.save`.
+            zipped: As for `keras.Model.save`: False for a directory.
+            **kwargs: As for `keras.Model.save`.
 
         Raises:
             UserError: The path has another suffix.
         """
-        if not str(filepath).endswith(".keras"):
+        if zipped is not False and not str(filepath).endswith(".keras"):
             raise UserError(
                 f"{filepath}: models with ragged inputs are saved as .keras files, their weights "
                 "by save_weights; to serve one, export its run: python -m export.export_model"
             )
-        super().save(filepath, *args, **kwargs)
+        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Names the way to a SavedModel: Keras' own would take indices, not raw ids.
+        """Refuses: a SavedModel is made of a run, by `export.export_model`.
 
         Raises:
             UserError: Always.
         """
         raise UserError(
-            f"{filepath}: Keras' export cannot take ragged inputs; export.export_model exports a "
-            "run, with signatures that take raw ids"
+            f"{filepath}: Keras' export cannot take ragged inputs; python -m export.export_model "
+            "exports a run, with signatures that take raw ids"
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -221,7 +252,15 @@ class Ranker(keras.Model):
 
 
 def query_times_of(query_time: QueryTimes, target: str) -> tf.Tensor:
-    """Returns when each candidate of a target is asked for: int64 [batch, candidates or 1]."""
+    """Returns the query time of each candidate of a target: int64 [batch, candidates or 1].
+
+    Example:
+
+    >>> query_times_of({"item": tf.ragged.constant([[100, 150], [200]])}, "item").numpy().tolist()
+    [[100, 150], [200, 0]]
+    >>> query_times_of(tf.constant([100, 200]), "item").numpy().tolist()
+    [[100], [200]]
+    """
     if isinstance(query_time, dict):
         return ragged.pad(query_time[target])
     return query_time[:, tf.newaxis]

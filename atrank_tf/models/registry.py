@@ -1,7 +1,7 @@
 """The registry: every model by the name that command lines, runs and reports call it.
 
-To add a baseline, write it as a `Ranker` in one file and register it here in one line. What is true
-of it is said by its class; no other module keeps a list of names.
+To add a baseline, write it as a `Ranker` in one file and register it here in one line. Its class
+states its facts; no other module keeps a list of names.
 """
 
 import inspect
@@ -30,6 +30,11 @@ class Argument(NamedTuple):
         default: Its default.
         choices: The values of an "enum".
         meaning: What the class' docstring says of it.
+
+    Example:
+
+    >>> model_arguments("atrank")["form"]
+    Argument(kind='enum', default='causal', choices=('causal', 'paper'), meaning='How time...')
     """
 
     kind: str
@@ -84,7 +89,7 @@ def model_names() -> list[str]:
 
 
 def model_class(name: str) -> type[Ranker]:
-    """Returns the class of a model, which says what is true of it.
+    """Returns the class of a model, which states its facts.
 
     Raises:
         UserError: There is no model of this name.

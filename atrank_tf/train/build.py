@@ -25,7 +25,7 @@ def build_model(data: TimelineData, settings: Settings, batches_an_epoch: int) -
     Args:
         data: Prepared data.
         settings: What `Settings.completed` returned.
-        batches_an_epoch: Over which the learning rate falls by `settings.decay`.
+        batches_an_epoch: In so many batches the learning rate falls by `settings.decay`.
 
     Raises:
         UserError: The model's settings do not fit.

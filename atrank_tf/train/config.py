@@ -12,13 +12,22 @@ from data_pipeline.core.options import read_config
 
 FLAGS = flags.FLAGS
 
-# What `settings.json` of a run holds beside settings.
+# What the `settings.json` of a run holds beside settings.
 _OF_THE_RUN = ("version", "data_dir", "data_fingerprint")
 
 
 def define_flags() -> None:
-    """Defines the flags of the training command."""
-    command_flags.define_one(
+    """Defines the flags of the training command.
+
+    Example:
+
+    >>> from absl.testing import flagsaver
+    >>> with flagsaver.flagsaver():  # Takes them back.
+    ...     define_flags()
+    ...     "num_spaces" in FLAGS
+    True
+    """
+    command_flags.define_flag(
         "data_dir", "string", "Prepared data; by default that of --config.", "Data", ""
     )
     flags.DEFINE_string(
@@ -30,20 +39,20 @@ def define_flags() -> None:
         "JSON file of settings, as settings.json of a run. Flags beat the file.",
     )
     names = registry.model_names()
-    command_flags.define(Settings, leave_out=("model_settings",), choices={"model": names})
-    for name, defaults in _model_arguments().items():
-        argument = next(iter(defaults.values()))
-        values = {str(other.default) for other in defaults.values()}
-        default = str(argument.default)
-        others = ", ".join(
-            f"{model} {other.default}"
-            for model, other in defaults.items()
-            if other.default != argument.default
+    command_flags.define_flags(Settings, leave_out=("model_settings",), choices={"model": names})
+    for name, arguments in _model_arguments().items():
+        first = next(iter(arguments.values()))
+        is_common = len(arguments) > len(names) // 2
+        models = "" if is_common else f" ({', '.join(arguments)})"
+        other_defaults = ", ".join(
+            f"{model} {argument.default}"
+            for model, argument in arguments.items()
+            if argument.default != first.default
         )
-        of = "" if len(defaults) > len(names) // 2 else f" ({', '.join(defaults)})"
-        meaning = argument.meaning.rstrip(".") + of + (f"; {others}" if len(values) > 1 else "")
-        command_flags.define_one(
-            name, argument.kind, f"{meaning}.", "Model", default, argument.choices
+        others = f"; {other_defaults}" if other_defaults else ""
+        meaning = f"{first.meaning.rstrip('.')}{models}{others}."
+        command_flags.define_flag(
+            name, first.kind, meaning, "Model", str(first.default), first.choices
         )
 
 
@@ -53,23 +62,34 @@ def run_settings() -> tuple[Settings, str]:
     Raises:
         UserError: An option is unknown or out of range, a flag is of another model, or no data is
             named.
+
+    Example:
+
+    >>> from absl.testing import flagsaver
+    >>> with flagsaver.flagsaver():
+    ...     define_flags()
+    ...     rest = FLAGS(["train", "--data_dir=data", "--model_dir=runs/1", "--num_spaces=8"])
+    ...     settings, data_dir = run_settings()
+    >>> settings.model, settings.model_settings, data_dir
+    ('atrank', {'num_spaces': 8}, 'data')
     """
     config = read_config(FLAGS.config) if FLAGS.config else {}
     data_dir = FLAGS.data_dir or config.get("data_dir")
     if not data_dir:
         raise UserError("--data_dir is missing: prepared data; see python -m data_pipeline.prepare")
     values = {name: value for name, value in config.items() if name not in _OF_THE_RUN}
-    values |= command_flags.given(Settings)
+    values |= command_flags.read_flags(Settings)
     model = values.get("model", Settings().model)
-    known = registry.model_arguments(model)
-    chosen: dict[str, Any] = {
+    arguments = registry.model_arguments(model)
+    from_flags: dict[str, Any] = {
         name: FLAGS[name].value for name in _model_arguments() if FLAGS[name].value is not None
     }
-    for name in sorted(chosen):
-        if name not in known:
+    for name in sorted(from_flags):
+        if name not in arguments:
             raise UserError(f"--{name} is no setting of --model={model}")
-    kept = values.get("model_settings", {}) if model == config.get("model", model) else {}
-    values["model_settings"] = {**kept, **chosen}
+    is_of_file = model == config.get("model", model)
+    from_file = values.get("model_settings", {}) if is_of_file else {}
+    values["model_settings"] = {**from_file, **from_flags}
     return Settings(**values), data_dir
 
 

@@ -5,18 +5,19 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from atrank_tf.evaluate import ranking_metrics
-from atrank_tf.evaluate.evaluation import Scoring
+from atrank_tf.evaluate.scoring import Scoring
 from atrank_tf.models import Ranker
 from atrank_tf.run_directory import RunDirectory
 from atrank_tf.train.build import build_model
 from atrank_tf.train.settings import Settings
+from atrank_tf.train.stopwatch import Stopwatch
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.core.errors import DivergedError, UserError
 from data_pipeline.core.progress import Progress
@@ -25,7 +26,7 @@ from data_pipeline.dataset import TimelineData
 # An interrupted run loses the work of this time at most.
 CHECKPOINT_SECONDS = 300.0
 
-# Points that the curve of a run has at the least whose seconds are bounded.
+# The curve of a run whose seconds are bounded has at least so many points.
 _POINTS = 4
 
 
@@ -48,6 +49,13 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
     Raises:
         UserError: A setting is out of range, there is no prepared data or no training
             target in it, or `model_dir` holds a run with other settings.
+
+    Example:
+
+    >>> settings = Settings(model="popularity")  # Has nothing to train: it is measured and saved.
+    >>> state = train(str(toy_data()), "runs/popularity", settings)
+    >>> 0 < state["best_auc"] < 1
+    True
     """
     settings = settings.completed()
     data = TimelineData(data_dir, settings.groups, settings.targets)
@@ -65,15 +73,7 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
     if state is None:
         keras.utils.set_random_seed(settings.seed)
         model = build_model(data, settings, batches_an_epoch)
-        state = {
-            "epoch": 0,
-            "batch": 0,
-            "best_epoch": 0,
-            "best_auc": 0.0,
-            "seconds": 0.0,
-            "targets_seen": 0,
-            "curve": [],
-        }
+        state = _first_state()
     else:
         model = run.load_last()
         print(
@@ -87,10 +87,24 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
     return _Loop(model, data, run, settings, state, batches_an_epoch).run()
 
 
+def _first_state() -> dict[str, Any]:
+    """Where training stands before its first batch."""
+    return {
+        "epoch": 0,
+        "batch": 0,
+        "best_epoch": 0,
+        "best_auc": 0.0,
+        "seconds": 0.0,
+        "targets_seen": 0,
+        "curve": [],
+    }
+
+
 class _Loop:
     """Runs epochs; what they share is made once: their batches, the step, the writer of curves.
 
     Keras' `fit` would begin the dataset anew in each epoch, which costs about a second.
+    Seconds of training are those of `_train`, without what it does while its stopwatch is paused.
 
     Args:
         model: The model, compiled.
@@ -98,7 +112,7 @@ class _Loop:
         run: Where it is saved.
         settings: Settings of the run.
         state: Where training stands.
-        batches_an_epoch: About.
+        batches_an_epoch: About how many batches an epoch has.
     """
 
     def __init__(
@@ -117,9 +131,10 @@ class _Loop:
         self._batches = data.epochs(
             state["epoch"], settings.epochs, settings, seed=settings.seed
         ).skip(state["batch"])
+        specs = cast(tuple[Any, ...], self._batches.element_spec)
         self._step = tf.function(
             lambda *batch: model.train_step(batch),
-            input_signature=self._batches.element_spec[1:],
+            input_signature=specs[1:],
             autograph=False,
         )
         self._step.get_concrete_function()  # Traced here, or the first epoch would pay for it.
@@ -139,15 +154,17 @@ class _Loop:
 
     def _train(self, batches: Iterable[tuple[Any, ...]]) -> tuple[float, float]:
         """Trains what is left of an epoch; returns its loss and targets a second."""
-        before, start = self._state, time.monotonic()
+        before, stopwatch = self._state, Stopwatch()
         seconds, logs = 0.0, {}
         self._model.reset_metrics()
         for _, *batch in batches:
-            start += self._save_in_time()
+            if self._is_time_to_save():
+                with stopwatch.paused():
+                    self._save(is_best=False)
             logs = {name: float(value) for name, value in self._step(*batch).items()}
             if not math.isfinite(logs["loss"]):
                 raise DivergedError(f"the loss is {logs['loss']}: choose a smaller learning rate")
-            seconds = time.monotonic() - start
+            seconds = stopwatch.seconds()
             self._state = {
                 **self._state,
                 "batch": self._state["batch"] + 1,
@@ -160,45 +177,56 @@ class _Loop:
             )
             if _is_out_of_time(self._state, self._settings):
                 break
-            start += self._validate_midway()
+            if self._is_time_to_validate():
+                with stopwatch.paused():
+                    self._add_to_curve(mean_auc(user_aucs(self._validation)))
         return logs["loss"], logs["targets"] / seconds
 
-    def _save_in_time(self) -> float:
-        """Saves the model within a long epoch, before its next batch.
+    def _is_time_to_save(self) -> bool:
+        """Whether to save the model within a long epoch, before its next batch.
 
         Never behind the last batch: a run that resumes there would find none.
-
-        Returns:
-            The seconds that it took, which are not of training.
         """
-        start = time.monotonic()
-        if not self._state["batch"] or start - self._saved < CHECKPOINT_SECONDS:
-            return 0.0
-        self._save(is_best=False)
-        return time.monotonic() - start
+        return self._state["batch"] > 0 and time.monotonic() - self._saved >= CHECKPOINT_SECONDS
 
-    def _validate_midway(self) -> float:
-        """Measures the model within a long epoch, for the curve alone: the best is of epochs' ends.
+    def _is_time_to_validate(self) -> bool:
+        """Whether to measure the model within a long epoch.
 
-        Returns:
-            The seconds that it took, which are not of training.
+        That is for the curve alone: the best model is chosen at the ends of epochs.
         """
         curve, seconds = self._state["curve"], self._state["seconds"]
         since = seconds - (curve[-1][0] if curve else 0.0)
-        if not 0 < self._settings.max_seconds <= since * _POINTS:
-            return 0.0
-        start = time.monotonic()
-        auc = mean_auc(user_aucs(self._validation))
-        self._state = {**self._state, "curve": [*curve, [seconds, auc]]}
-        return time.monotonic() - start
+        return 0 < self._settings.max_seconds <= since * _POINTS
+
+    def _add_to_curve(self, auc: float | None) -> None:
+        curve = [*self._state["curve"], [self._state["seconds"], auc]]
+        self._state = {**self._state, "curve": curve}
 
     def _end_epoch(self, loss: float, rate: float) -> None:
-        """Measures the model and saves it."""
+        """Measures the model, says how good it is, and saves it."""
         aucs = user_aucs(self._validation)
         auc = mean_auc(aucs)
         is_first = not self._state["best_epoch"]
         is_best = auc is None or is_first or auc > self._state["best_auc"]
         epoch = self._state["epoch"] + 1
+        self._write_summaries(epoch, loss, rate, aucs)
+        shown = "no validation targets" if auc is None else f"validation AUC {auc:.4f}"
+        print(
+            f"epoch {epoch}/{self._settings.epochs}: loss {loss:.4f}, {shown}"
+            f"{' (best)' if is_best else ''}, {rate:,.0f} targets/s",
+            file=sys.stderr,
+        )
+        self._state = {**self._state, "epoch": epoch, "batch": 0}
+        self._add_to_curve(auc)
+        if is_best:
+            self._state |= {"best_epoch": epoch, "best_auc": auc}
+        self._save(is_best)
+
+    def _write_summaries(
+        self, epoch: int, loss: float, rate: float, aucs: Mapping[str, np.ndarray]
+    ) -> None:
+        """Writes the points of an epoch for TensorBoard."""
+        auc = mean_auc(aucs)
         with self._writer.as_default(step=epoch):
             tf.summary.scalar("train/loss", loss)
             tf.summary.scalar("train/targets_per_second", rate)
@@ -208,17 +236,6 @@ class _Loop:
                 if len(values):
                     tf.summary.scalar(f"validation/auc/{target}", values.mean())
         self._writer.flush()
-        shown = "no validation targets" if auc is None else f"validation AUC {auc:.4f}"
-        print(
-            f"epoch {epoch}/{self._settings.epochs}: loss {loss:.4f}, {shown}"
-            f"{' (best)' if is_best else ''}, {rate:,.0f} targets/s",
-            file=sys.stderr,
-        )
-        curve = [*self._state["curve"], [self._state["seconds"], auc]]
-        self._state = {**self._state, "epoch": epoch, "batch": 0, "curve": curve}
-        if is_best:
-            self._state |= {"best_epoch": epoch, "best_auc": auc}
-        self._save(is_best)
 
     def _save(self, is_best: bool) -> None:
         self._run.save(self._model, self._state, is_best)
@@ -226,7 +243,15 @@ class _Loop:
 
 
 def validation_scoring(model: Ranker, data: TimelineData, settings: Settings) -> Scoring:
-    """Returns the scoring of the validation targets, two queries of each user at most."""
+    """Returns the scoring of the validation targets, two queries of each user at most.
+
+    Example:
+
+    >>> data = TimelineData(toy_data())
+    >>> scoring = validation_scoring(Popularity(data.schema, data.catalog), data, Settings())
+    >>> scoring.candidates  # How many each batch had: none was scored yet.
+    []
+    """
     return Scoring(
         model,
         data.batches("validation", BatchOptions(max_history=settings.max_history, max_queries=2)),
@@ -234,16 +259,34 @@ def validation_scoring(model: Ranker, data: TimelineData, settings: Settings) ->
 
 
 def user_aucs(scoring: Scoring) -> dict[str, np.ndarray]:
-    """Returns by target group the AUC of each user who has one: float [users]."""
-    measured = {name: ranking_metrics.per_user(s) for name, s in scoring.run().items()}
-    return {name: user.means["auc"][user.positives > 0] for name, user in measured.items()}
+    """Runs a scoring, and returns by target group the AUC of each user who has one: float [users].
+
+    Example:
+
+    >>> class Scored7:  # Stands for a `Scoring`.
+    ...     def run(self):
+    ...         users, queries = np.array([7, 7]), np.array([0, 0])
+    ...         scores = np.array([0.3, -0.2])
+    ...         return {"item": ranking_metrics.Scored(users, queries, np.array([1, 0]), scores)}
+    >>> user_aucs(Scored7())
+    {'item': array([1.])}
+    """
+    metrics = {target: ranking_metrics.per_user(scored) for target, scored in scoring.run().items()}
+    return {target: users.means["auc"][users.positives > 0] for target, users in metrics.items()}
 
 
 def mean_auc(aucs: Mapping[str, np.ndarray]) -> float | None:
     """Returns the mean of what `user_aucs` returned; None without targets.
 
-    Each user counts once for each of his target groups, so a group with few users hardly
+    Each user counts once for each of their target groups, so a group with few users hardly
     changes the mean, by which the best epoch is chosen.
+
+    Example:
+
+    >>> mean_auc({"item": np.array([0.5, 1.0]), "query": np.array([0.75])})
+    0.75
+    >>> mean_auc({"item": np.array([])}) is None
+    True
     """
     values = np.concatenate(list(aucs.values()))
     return float(values.mean()) if len(values) else None

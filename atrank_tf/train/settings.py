@@ -13,7 +13,13 @@ _LEARNING_RATES = {"windows": 0.004, "queries": 0.002}
 
 
 class DataSettings(Options):
-    """Data: what is read and what is predicted."""
+    """Data: what is read and what is predicted.
+
+    Example:
+
+    >>> DataSettings(targets=["item"])  # All groups are read and one is predicted: all2one.
+    DataSettings(groups=[], targets=['item'])
+    """
 
     groups: list[str] = Field(default_factory=list)
     """Groups that are read; all by default."""
@@ -24,7 +30,13 @@ class DataSettings(Options):
 
 
 class ModelSettings(Options):
-    """Model: which one, and its arguments."""
+    """Model: which one, and its arguments.
+
+    Example:
+
+    >>> ModelSettings(model_settings={"num_spaces": 8}).precision
+    'float32'
+    """
 
     model: str = "atrank"
     """Which model: atrank or a baseline, by its name in the registry."""
@@ -37,7 +49,14 @@ class ModelSettings(Options):
 
 
 class OptimizationSettings(Options):
-    """Optimization: the loss, the optimizer and when to stop."""
+    """Optimization: the loss, the optimizer and when to stop.
+
+    Example:
+
+    >>> OptimizationSettings(tables="lamb")
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: tables is 'lamb': expected one of adam, adagrad, sgd
+    """
 
     loss: Literal["auto", "pointwise", "bpr", "hinge"] = "auto"
     """pointwise, bpr, hinge, or auto. auto: bpr for the model bpr, pointwise for the others.
@@ -52,7 +71,7 @@ class OptimizationSettings(Options):
 
     max_seconds: Annotated[float, Field(ge=0)] = 0.0
     """Seconds of training after which it stops; 0 for no bound. Validation is not counted. A run
-    that is bounded so does not end bit for bit alike."""
+    with such a bound does not end bit for bit alike."""
 
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """Learning rate at the start: .004 on windows, .002 on queries. Each is the best of those tried
@@ -73,7 +92,13 @@ class OptimizationSettings(Options):
 
 
 class RunSettings(Options):
-    """Run: where it is kept, and what makes it the same again."""
+    """Run: where it is kept, and what makes it the same again.
+
+    Example:
+
+    >>> RunSettings(seed=2).to_dict()
+    {'seed': 2}
+    """
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1
     """Of initial weights, dropout, order and negatives."""
@@ -84,8 +109,9 @@ class Settings(RunSettings, OptimizationSettings, ModelSettings, BatchOptions, D
 
     Example:
 
-    >>> Settings(model="bpr").resolved().loss
-    'bpr'
+    >>> settings = Settings(model="bpr").completed()
+    >>> settings.loss, settings.rows, settings.learning_rate
+    ('bpr', 'windows', 0.004)
     >>> Settings(epochs=0)
     Traceback (most recent call last):
     data_pipeline.core.errors.UserError: epochs is 0: expected 1 or more

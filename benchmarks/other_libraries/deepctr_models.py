@@ -5,8 +5,8 @@ event of the training period as a positive, with a negative drawn anew in every 
 defaults are kept, but for embeddings 32 wide instead of 4, which is narrow for a catalogue.
 
 Example:
-    PYTHON_OF_THE_ENVIRONMENT benchmarks/rivals/deepctr_models.py --model=DIN --protocol=FILE \
-      --output_dir=DIR
+    PYTHON_OF_THE_ENVIRONMENT benchmarks/other_libraries/deepctr_models.py --model=DIN \
+      --protocol=FILE --output_dir=DIR
 """
 
 import argparse
@@ -81,11 +81,11 @@ class Rows:
                 yield inputs, np.repeat(np.float32([1, 0]), len(rows))
 
     def candidates(self, split: str) -> Iterator[Inputs]:
-        """The candidates of a split, each with the history of its moment."""
-        candidates, moment_of = self._protocol.candidates(split)
+        """The candidates of a split, each with the history of its query."""
+        candidates, query_of = self._protocol.candidates(split)
         for start in range(0, len(candidates), _CANDIDATES_A_BATCH):
             batch = slice(start, start + _CANDIDATES_A_BATCH)
-            histories, lengths = self._protocol.histories(split, moment_of[batch])
+            histories, lengths = self._protocol.histories(split, query_of[batch])
             yield self._inputs(candidates[batch], histories, lengths)
 
 

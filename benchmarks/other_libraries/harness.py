@@ -1,8 +1,8 @@
-"""What the rivals share: the protocol's data, the clock, the results. Needs NumPy alone.
+"""What other libraries share: the protocol's data, the clock, the results. Needs NumPy alone.
 
-A rival is a script that runs in an environment of its own, where nothing of this repository is
-installed; it finds this module because it lies beside it. So every rival learns from the same
-events, ranks the same candidates and is timed alike, whatever library it is made of.
+Each is a script that runs in an environment of its own, where nothing of this repository is
+installed; it finds this module because it lies beside it. So all of them learn from the same
+events, rank the same candidates and are timed alike.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SPLITS = ("validation", "test")
 
 
 class Protocol:
-    """The data that all rivals share, read from `protocol.npz`.
+    """The data that all libraries share, read from `protocol.npz`.
 
     Args:
         path: The file.
@@ -51,29 +51,29 @@ class Protocol:
         width = max(1, int(np.diff(splits).max()))
         return windows(self.arrays["item_feature_rows"], splits[:-1], splits[1:], width)[0]
 
-    def num_moments(self, split: str) -> int:
-        """How many moments a split has; each has one history and several candidates."""
+    def num_queries(self, split: str) -> int:
+        """How many queries a split has; each has one history and several candidates."""
         return len(self.arrays[f"{split}_user"])
 
     def candidates(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """All candidates of a split, one after the other, and the moment that each belongs to."""
+        """All candidates of a split, one after the other, and the query that each belongs to."""
         counts = np.diff(self.arrays[f"{split}_candidates_splits"])
         return self.arrays[f"{split}_candidates"], np.repeat(np.arange(len(counts)), counts)
 
-    def histories(self, split: str, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The histories of some moments, oldest first, and their lengths."""
+    def histories(self, split: str, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The histories of queries, oldest first, and their lengths."""
         splits = self.arrays[f"{split}_history_splits"]
-        begin, end = splits[moments], splits[moments + 1]
+        begin, end = splits[queries], splits[queries + 1]
         return windows(self.arrays[f"{split}_history"], begin, end, self.max_history)
 
     def negatives(self, users: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """One item for each user: uniform among what training saw and the user did not touch."""
         items = random.integers(1, self.num_trained + 1, len(users))
         for _ in range(100):  # Whoever touched everything keeps what was drawn last.
-            bad = np.flatnonzero(np.isin(self._pairs(users, items), self._touched))
-            if not len(bad):
+            touched = np.flatnonzero(np.isin(self._pairs(users, items), self._touched))
+            if not len(touched):
                 break
-            items[bad] = random.integers(1, self.num_trained + 1, len(bad))
+            items[touched] = random.integers(1, self.num_trained + 1, len(touched))
         return items
 
 
@@ -82,9 +82,9 @@ def windows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The newest `width` of `values[begin:end]` as rows that zeros fill up, and their lengths."""
     lengths = np.minimum(end - begin, width)
-    places = (end - lengths)[:, None] + np.arange(width)
-    inside = np.arange(width) < lengths[:, None]
-    return np.where(inside, np.append(values, 0)[np.where(inside, places, -1)], 0), lengths
+    positions = (end - lengths)[:, None] + np.arange(width)
+    is_real = np.arange(width) < lengths[:, None]
+    return np.where(is_real, np.append(values, 0)[np.where(is_real, positions, -1)], 0), lengths
 
 
 def strictly_before(users: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,15 +92,15 @@ def strictly_before(users: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, n
 
     Events of the same instant do not see each other, in training as in evaluation.
     """
-    places = np.arange(len(users))
-    new_user = np.append(True, users[1:] != users[:-1])
-    new_moment = new_user | np.append(True, times[1:] != times[:-1])
-    begin = np.maximum.accumulate(np.where(new_user, places, 0))
-    return begin, np.maximum.accumulate(np.where(new_moment, places, 0))
+    positions = np.arange(len(users))
+    is_new_user = np.append(True, users[1:] != users[:-1])
+    is_new_time = is_new_user | np.append(True, times[1:] != times[:-1])
+    begin = np.maximum.accumulate(np.where(is_new_user, positions, 0))
+    return begin, np.maximum.accumulate(np.where(is_new_time, positions, 0))
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """The flags that every rival has."""
+    """The flags that every script has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--protocol", type=Path, required=True, help="protocol.npz")
     parser.add_argument("--output_dir", type=Path, required=True)
@@ -168,7 +168,7 @@ class Recorder:
             if scores.shape != self._protocol.arrays[f"{split}_candidates"].shape:
                 raise AssertionError(f"{scores.shape} scores for the candidates of {split}")
             self._scores[f"{split}_{len(self._curve)}"] = scores
-        scoring = time.monotonic() - self._resumed
+        scoring = time.monotonic() - self._resumed  # type: ignore[operator]
         print(
             f"epoch {point['epoch']:.2f}  {self._seconds:.0f} s  "
             f"{self._targets / self._seconds:,.0f} targets/s  (scored in {scoring:.1f} s)",
@@ -194,7 +194,7 @@ class Recorder:
         directory = self._options.output_dir
         directory.mkdir(parents=True, exist_ok=True)
         with (directory / "scores.npz.tmp").open("wb") as file:
-            np.savez(file, **self._scores)
+            np.savez(file, **self._scores)  # type: ignore[arg-type]
         (directory / "result.json.tmp").write_text(json.dumps(result, indent=2) + "\n")
         for file_name in ("scores.npz", "result.json"):
             (directory / f"{file_name}.tmp").replace(directory / file_name)

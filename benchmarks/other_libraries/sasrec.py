@@ -1,7 +1,7 @@
 r"""Trains RecBole's SASRec on a protocol. Runs in an environment of requirements-recbole.txt.
 
 Data set, model and training loop are RecBole's, with its settings for SASRec. What differs, so
-that all rivals learn from the same and none is handicapped:
+that all libraries learn from the same and none is handicapped:
 
 -   with `--histories=strict`, a target's history ends strictly before its second, as it does in
     evaluation; `--histories=recbole` leaves RecBole's own, which takes events of one second to
@@ -11,7 +11,8 @@ that all rivals learn from the same and none is handicapped:
     sampler for sequences only avoids the target.
 
 Example:
-    PYTHON_OF_THE_ENVIRONMENT benchmarks/rivals/sasrec.py --protocol=FILE --output_dir=DIR
+    PYTHON_OF_THE_ENVIRONMENT benchmarks/other_libraries/sasrec.py --protocol=FILE \
+      --output_dir=DIR
 """
 
 import argparse
@@ -33,7 +34,7 @@ from recbole.sampler import Sampler
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
-_MOMENTS_A_BATCH = 512
+_QUERIES_A_BATCH = 512
 
 
 class StrictDataset(SequentialDataset):
@@ -81,12 +82,12 @@ class Paced:
 def write_atomic_files(protocol: harness.Protocol, directory: Path) -> None:
     """Writes the training period in RecBole's format.
 
-    RecBole holds times as 32-bit floats, in which Unix seconds lie 64 apart. A moment's number
-    within the user's moments keeps order and simultaneity, and is exact.
+    RecBole holds times as 32-bit floats, in which Unix seconds lie 64 apart. The number of the
+    user's earlier events keeps order and simultaneity, and is exact.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    begin, moment = harness.strictly_before(protocol.users, protocol.times)
-    events = np.stack([protocol.users, protocol.items, moment - begin], axis=1)
+    begin, end = harness.strictly_before(protocol.users, protocol.times)
+    events = np.stack([protocol.users, protocol.items, end - begin], axis=1)
     header = "user_id:token\titem_id:token\ttimestamp:float"
     path = directory / f"{directory.name}.inter"
     np.savetxt(path, events, "%d", delimiter="\t", header=header, comments="")
@@ -148,15 +149,15 @@ def train(options: argparse.Namespace) -> None:
     @torch.no_grad()
     def score(split: str) -> np.ndarray:
         model.eval()
-        candidates, moment_of = protocol.candidates(split)
+        candidates, query_of = protocol.candidates(split)
         scores = []
-        for start in range(0, protocol.num_moments(split), _MOMENTS_A_BATCH):
-            moments = np.arange(start, min(start + _MOMENTS_A_BATCH, protocol.num_moments(split)))
-            histories, lengths = protocol.histories(split, moments)
+        for start in range(0, protocol.num_queries(split), _QUERIES_A_BATCH):
+            queries = np.arange(start, min(start + _QUERIES_A_BATCH, protocol.num_queries(split)))
+            histories, lengths = protocol.histories(split, queries)
             encoded = model(rows[histories], torch.from_numpy(lengths).clamp(min=1))
-            first, last = np.searchsorted(moment_of, [start, moments[-1] + 1])
+            first, last = np.searchsorted(query_of, [start, queries[-1] + 1])
             items = model.item_embedding(rows[candidates[first:last]])
-            scores.append((encoded[moment_of[first:last] - start] * items).sum(-1).numpy())
+            scores.append((encoded[query_of[first:last] - start] * items).sum(-1).numpy())
         model.train()
         return np.concatenate(scores)
 

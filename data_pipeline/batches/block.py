@@ -1,4 +1,4 @@
-"""A block: the timelines of some users, parsed, and what can be asked of it.
+"""A block: the timelines of some users, parsed, and where events stand in it.
 
 All of it is whole-array work: nothing here runs per user or per event. Of each user and
 group the events stand together, sorted by time.
@@ -23,7 +23,16 @@ _TIME_MASK = (1 << _TIME_BITS) - 1
 
 
 def parse_timelines(records: tf.Tensor, schema: Schema) -> Block:
-    """Parses serialized timelines, string [users], into ragged int64 features."""
+    """Parses serialized timelines, string [users], into ragged int64 features.
+
+    Example:
+
+    >>> data = TimelineData(toy_data())
+    >>> shard = tf.data.TFRecordDataset(str(data.directory / data.manifest.shards[0].file))
+    >>> block = parse_timelines(next(iter(shard.batch(2))), data.schema)
+    >>> sorted(block)[:3], block["item/time"].shape[0]
+    (['item/action', 'item/object', 'item/time'], 2)
+    """
     several = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
     scalar = tf.io.FixedLenFeature([], tf.int64)
     features: dict[str, Any] = dict.fromkeys(
@@ -38,33 +47,71 @@ def parse_timelines(records: tf.Tensor, schema: Schema) -> Block:
 
 
 def target_features(group: Group) -> tuple[str, str]:
-    """Returns the names of the features that hold the targets' times and objects."""
+    """Returns the names of the features that hold the targets' times and objects.
+
+    Example:
+
+    >>> target_features(Group("item"))
+    ('item/time', 'item/object')
+    """
     names = ("candidate_time", "candidate") if group.impressions else ("time", "object")
     return f"{group.name}/{names[0]}", f"{group.name}/{names[1]}"
 
 
-def keys(times: tf.RaggedTensor) -> tf.Tensor:
-    """One number for the user's position in the block and the time; it sorts as the pair does."""
+def time_keys(times: tf.RaggedTensor) -> tf.Tensor:
+    """One number for the user's position in the block and the time; it sorts as the pair does.
+
+    Example:
+
+    >>> keys = time_keys(tf.ragged.constant([[10, 20], [5]], tf.int64))
+    >>> key_user(keys).numpy().tolist(), key_time(keys).numpy().tolist()
+    ([0, 0, 1], [10, 20, 5])
+    """
     return tf.bitwise.left_shift(ragged.row_ids(times), _TIME_BITS) + times.flat_values
 
 
 def key_user(keys: tf.Tensor) -> tf.Tensor:
-    """The user's position in what `keys` returned."""
+    """The user's position in the block, of what `time_keys` returned.
+
+    Example:
+
+    >>> key_user(time_keys(tf.ragged.constant([[10, 20], [5]], tf.int64))).numpy().tolist()
+    [0, 0, 1]
+    """
     return tf.bitwise.right_shift(keys, _TIME_BITS)
 
 
 def key_time(keys: tf.Tensor) -> tf.Tensor:
-    """The time in what `keys` returned."""
+    """The time in what `time_keys` returned.
+
+    Example:
+
+    >>> key_time(time_keys(tf.ragged.constant([[10, 20], [5]], tf.int64))).numpy().tolist()
+    [10, 20, 5]
+    """
     return tf.bitwise.bitwise_and(keys, tf.constant(_TIME_MASK, tf.int64))
 
 
 def is_new(values: tf.Tensor) -> tf.Tensor:
-    """Whether each of the sorted values differs from the one before it."""
+    """Whether each of the sorted values differs from the one before it.
+
+    Example:
+
+    >>> is_new(tf.constant([3, 3, 5])).numpy().tolist()
+    [True, False, True]
+    """
     return tf.concat([tf.ones_like(values[:1], tf.bool), values[1:] != values[:-1]], axis=0)
 
 
 def equal_ranges(sorted_values: tf.Tensor, wanted: tf.Tensor) -> Range:
-    """Where the values that equal each wanted one start and end."""
+    """Where the values that equal each wanted one start and end.
+
+    Example:
+
+    >>> starts, limits = equal_ranges(tf.constant([3, 3, 5]), tf.constant([3, 4, 5]))
+    >>> starts.numpy().tolist(), limits.numpy().tolist()
+    ([0, 2, 2], [2, 2, 3])
+    """
     return (
         tf.searchsorted(sorted_values, wanted, side="left", out_type=tf.int64),
         tf.searchsorted(sorted_values, wanted, side="right", out_type=tf.int64),
@@ -80,29 +127,51 @@ def history_ranges(
         block: The block.
         schema: The schema.
         max_history: Events of each group at most.
-        query_keys: Users and query times, as `keys` has them: int64 [queries].
+        query_keys: Users and query times, as `time_keys` has them: int64 [queries].
+
+    Example:
+
+    >>> schema = Schema((Group("item"),), ("item",))
+    >>> block = {"item/time": tf.ragged.constant([[10, 20, 30, 30]], tf.int64)}
+    >>> query_keys = time_keys(tf.ragged.constant([[30]], tf.int64))
+    >>> start, limit = history_ranges(block, schema, 1, query_keys)["item"]
+    >>> int(start[0]), int(limit[0])  # The event at 20.
+    (1, 2)
     """
     history = {}
     for group in schema.groups:
         times = block[f"{group.name}/time"]
-        limits = tf.searchsorted(keys(times), query_keys, side="left", out_type=tf.int64)
+        limits = tf.searchsorted(time_keys(times), query_keys, side="left", out_type=tf.int64)
         starts = tf.gather(times.row_starts(), key_user(query_keys))
         history[group.name] = (tf.maximum(starts, limits - max_history), limits)
     return history
 
 
 def position_in_query(times: tf.RaggedTensor) -> tf.Tensor:
-    """Each event's position among its user's events of the same time: 0, 1 ..., flat."""
-    query_keys = keys(times)
+    """Each event's position among its user's events of the same time: 0, 1 ..., flat.
+
+    Example:
+
+    >>> position_in_query(tf.ragged.constant([[10, 20, 20], [20]], tf.int64)).numpy().tolist()
+    [0, 0, 1, 0]
+    """
+    query_keys = time_keys(times)
     first = tf.searchsorted(query_keys, query_keys, out_type=tf.int64)
     return tf.range(tf.shape(query_keys, tf.int64)[0]) - first
 
 
 def in_split(block: Block, times: tf.RaggedTensor, split: str) -> tf.Tensor:
-    """Whether each time lies in a split of its user: bool, flat."""
-    row_ids = ragged.row_ids(times)
-    validation_start = tf.gather(block["validation_start"], row_ids)
-    test_start = tf.gather(block["test_start"], row_ids)
+    """Whether each time lies in a split of its user: bool, flat.
+
+    Example:
+
+    >>> block = {"validation_start": tf.constant([20]), "test_start": tf.constant([30])}
+    >>> in_split(block, tf.ragged.constant([[10, 20, 30]]), "validation").numpy().tolist()
+    [False, True, False]
+    """
+    users = ragged.row_ids(times)
+    validation_start = tf.gather(block["validation_start"], users)
+    test_start = tf.gather(block["test_start"], users)
     t = times.flat_values
     return {
         "train": t < validation_start,
@@ -111,6 +180,15 @@ def in_split(block: Block, times: tf.RaggedTensor, split: str) -> tf.Tensor:
     }[split]
 
 
-def pool(group: Group, split: str) -> int:
-    """Training draws from what training saw; evaluation from all that was ever logged."""
+def pool_size(group: Group, split: str) -> int:
+    """How many objects negatives are drawn from.
+
+    In training those that training saw; in evaluation all that were ever logged.
+
+    Example:
+
+    >>> group = Group("item", num_trained=40, num_logged=50)
+    >>> pool_size(group, "train"), pool_size(group, "test")
+    (40, 50)
+    """
     return group.num_trained if split == "train" else group.num_logged

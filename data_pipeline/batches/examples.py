@@ -1,4 +1,4 @@
-"""Batches of examples, made of the rows that were cut out of timelines.
+"""Batches of examples, made of the batch rows that were cut out of timelines.
 
 All of it is whole-array work on a block or a batch: nothing here runs per user or per event.
 """
@@ -10,7 +10,13 @@ import tensorflow as tf
 
 from data_pipeline import ragged
 from data_pipeline.batches import negatives
-from data_pipeline.batches.block import Block, in_split, pool, position_in_query, target_features
+from data_pipeline.batches.block import (
+    Block,
+    in_split,
+    pool_size,
+    position_in_query,
+    target_features,
+)
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.schema import Group, Schema
 
@@ -22,6 +28,15 @@ def prepare_negatives(block: Block, schema: Schema, split: str) -> Block:
         The block and, for each target group whose negatives are sampled, `GROUP/untouched`,
         what `negatives.untouched_bounds` returned, and `GROUP/position`, each event's position
         among those of its time.
+
+    Example:
+
+    >>> schema = Schema((Group("item", num_logged=4, num_oov=1),), ("item",))
+    >>> block = {"item/object": tf.ragged.constant([[1, 3]], tf.int64)}
+    >>> block |= {"item/time": tf.ragged.constant([[10, 10]], tf.int64)}
+    >>> prepared = prepare_negatives(block, schema, "test")
+    >>> prepared["item/position"].numpy().tolist()
+    [0, 1]
     """
     prepared = dict(block)
     for target in schema.targets:
@@ -56,11 +71,22 @@ def make_batch(
         each target group in turn, row after row. In training a positive stands
         before its own negatives; otherwise a query's positives before its negatives. Where
         the options weigh targets, the weight of each candidate, too.
+
+    Example:
+
+    >>> schema = Schema((Group("item", impressions="shown.csv"),), ("item",))
+    >>> names = ("object", "action", "time", "candidate", "candidate_time", "label")
+    >>> ones = tf.ones([1], tf.int64)
+    >>> block = {f"item/{name}": tf.ragged.constant([[1]], tf.int64) for name in names}
+    >>> ranges = {"item": (ones - 1, ones)}
+    >>> rows = {"user": ones - 1, "batch": ones - 1, "time": ones, "history": ranges}
+    >>> block |= {"user_index": ones, "rows": rows | {"targets": ranges}}
+    >>> options = BatchOptions().resolved("test", ["item"])
+    >>> inputs, labels = make_batch(block, ones[0] - 1, schema, "test", options, [ones, ones])
+    >>> sorted(inputs), labels.numpy().tolist()
+    (['candidates', 'history', 'query_time', 'user'], [1.0])
     """
-    number = block["rows"]["batch"]
-    first = tf.searchsorted(number, index[tf.newaxis])[0]
-    last = tf.searchsorted(number, index[tf.newaxis], side="right")[0]
-    rows = tf.nest.map_structure(lambda column: column[first:last], block["rows"])
+    rows = _rows_of_batch(block, index)
     history = {}
     for group in schema.groups:
         events = tf.ragged.range(*rows["history"][group.name])
@@ -73,26 +99,15 @@ def make_batch(
     labels = []
     weights = []
     for target in schema.targets:
-        group = schema.group(target)
-        targets = tf.ragged.range(*rows["targets"][target])
-        # Of the name alone: a target's negatives are the same whatever else is predicted.
-        salt = tf.concat([seed, [zlib.crc32(target.encode())]], axis=0)
-        if group.impressions:
-            time_feature, object_feature = target_features(group)
-            candidates[target] = _gather(block, object_feature, targets)
-            query_times[target] = _gather(block, time_feature, targets)
-            label = tf.cast(_gather(block, f"{target}/label", targets).flat_values, tf.float32)
-        elif split == "train":
-            candidates[target], query_times[target], label = _training_candidates(
-                block, group, rows["user"], targets, options, salt
-            )
-        else:
-            candidates[target], label = _evaluation_candidates(
-                block, group, split, rows["user"], rows["time"], targets, options, salt
-            )
-        labels.append(label)
+        candidates[target], times, target_labels = _candidates(
+            block, schema.group(target), split, rows, options, seed
+        )
+        if times is not None:
+            query_times[target] = times
+        labels.append(target_labels)
         if options.target_weights:
-            weights.append(tf.fill(tf.shape(label), float(options.target_weights.get(target, 1.0))))
+            weight = float(options.target_weights.get(target, 1.0))
+            weights.append(tf.fill(tf.shape(target_labels), weight))
     inputs = {
         "user": tf.gather(block["user_index"], rows["user"]),
         "query_time": query_times if options.rows == "windows" else rows["time"],
@@ -104,19 +119,54 @@ def make_batch(
     return inputs, tf.concat(labels, axis=0), tf.concat(weights, axis=0)
 
 
+def _rows_of_batch(block: Block, index: tf.Tensor) -> dict[str, Any]:
+    batches = block["rows"]["batch"]
+    first = tf.searchsorted(batches, index[tf.newaxis])[0]
+    limit = tf.searchsorted(batches, index[tf.newaxis], side="right")[0]
+    return tf.nest.map_structure(lambda column: column[first:limit], block["rows"])
+
+
 def _touched(block: Block, group: Group, split: str) -> tf.RaggedTensor:
     """The distinct objects of the pool that negatives must keep clear of, by user.
 
     Training knows what was touched in the training period alone: to hide held-out objects
-    from its negatives would tell the model which they are.
+    from its negatives would show the model which they are.
     """
     objects = block[f"{group.name}/object"]
-    known = objects.flat_values - group.num_oov
-    keep = tf.logical_and(known >= 0, known < pool(group, split))
+    pool_indices = objects.with_flat_values(objects.flat_values - group.num_oov)
+    flat = pool_indices.flat_values
+    is_touched = tf.logical_and(flat >= 0, flat < pool_size(group, split))
     if split == "train":
-        keep = tf.logical_and(keep, in_split(block, block[f"{group.name}/time"], "train"))
-    mask = objects.with_flat_values(keep)
-    return negatives.distinct_objects(tf.ragged.boolean_mask(objects.with_flat_values(known), mask))
+        in_training = in_split(block, block[f"{group.name}/time"], "train")
+        is_touched = tf.logical_and(is_touched, in_training)
+    mask = objects.with_flat_values(is_touched)
+    return negatives.distinct_objects(tf.ragged.boolean_mask(pool_indices, mask))
+
+
+def _candidates(
+    block: Block,
+    group: Group,
+    split: str,
+    rows: dict[str, Any],
+    options: BatchOptions,
+    seed: tf.Tensor,
+) -> tuple[tf.RaggedTensor, tf.RaggedTensor | None, tf.Tensor]:
+    """A target group's candidates, their query times where they may differ, and flat labels."""
+    targets = tf.ragged.range(*rows["targets"][group.name])
+    if group.impressions:
+        time_feature, object_feature = target_features(group)
+        objects = _gather(block, object_feature, targets)
+        times = _gather(block, time_feature, targets)
+        labels = _gather(block, f"{group.name}/label", targets).flat_values
+        return objects, times, tf.cast(labels, tf.float32)
+    # Of the name alone: a target's negatives are the same whatever else is predicted.
+    salt = tf.concat([seed, [zlib.crc32(group.name.encode())]], axis=0)
+    if split == "train":
+        return _training_candidates(block, group, rows["user"], targets, options, salt)
+    objects, labels = _evaluation_candidates(
+        block, group, split, rows["user"], rows["time"], targets, options, salt
+    )
+    return objects, None, labels
 
 
 def _gather(block: Block, feature: str, positions: tf.RaggedTensor) -> tf.RaggedTensor:
@@ -138,35 +188,38 @@ def _training_candidates(
     times = _gather(block, time_feature, targets).flat_values
     owners = ragged.per_value(targets, users)
     bounds = block[f"{group.name}/untouched"]
-    number = options.num_negatives
+    num_negatives = options.num_negatives
+    assert num_negatives is not None  # It is resolved.
     # A query's first positive has the first negatives of its order, and so on.
-    first = number * tf.gather(block[f"{group.name}/position"], targets.flat_values)
+    first = num_negatives * tf.gather(block[f"{group.name}/position"], targets.flat_values)
     order = negatives.random_numbers(
         *tf.unstack(seed), tf.gather(block["user_index"], owners), times
     )
     sampled = group.num_oov + negatives.sample_untouched(
         bounds,
-        pool(group, "train"),
-        tf.repeat(owners, number),
-        tf.reshape(first[:, tf.newaxis] + tf.range(number, dtype=tf.int64), [-1]),
-        tf.repeat(order, number),
+        pool_size(group, "train"),
+        tf.repeat(owners, num_negatives),
+        tf.reshape(first[:, tf.newaxis] + tf.range(num_negatives, dtype=tf.int64), [-1]),
+        tf.repeat(order, num_negatives),
     )
-    is_left = negatives.num_untouched(bounds, pool(group, "train")) > 0
-    has_negatives = tf.gather(is_left, owners)[:, tf.newaxis]
+    any_untouched = negatives.num_untouched(bounds, pool_size(group, "train")) > 0
+    has_negatives = tf.gather(any_untouched, owners)[:, tf.newaxis]
     # A column for the positive, then one for each negative.
-    objects = tf.concat([positives[:, tf.newaxis], tf.reshape(sampled, [-1, number])], axis=1)
-    keep = tf.concat([tf.ones_like(has_negatives), tf.repeat(has_negatives, number, 1)], axis=1)
-    label = tf.concat([[1.0], tf.zeros([number])], axis=0)
-    ends = tf.cumsum(tf.math.count_nonzero(keep, axis=1))
+    sampled = tf.reshape(sampled, [-1, num_negatives])
+    objects = tf.concat([positives[:, tf.newaxis], sampled], axis=1)
+    is_sampled = tf.repeat(has_negatives, num_negatives, 1)
+    is_candidate = tf.concat([tf.ones_like(has_negatives), is_sampled], axis=1)
+    labels = tf.concat([[1.0], tf.zeros([num_negatives])], axis=0)
+    ends = tf.cumsum(tf.math.count_nonzero(is_candidate, axis=1))
     splits = tf.gather(tf.concat([[0], ends], axis=0), targets.row_splits)
 
     def flat(columns: tf.Tensor) -> tf.Tensor:
-        return tf.boolean_mask(tf.broadcast_to(columns, tf.shape(objects)), keep)
+        return tf.boolean_mask(tf.broadcast_to(columns, tf.shape(objects)), is_candidate)
 
     def of_targets(columns: tf.Tensor) -> tf.RaggedTensor:
-        return tf.RaggedTensor.from_row_splits(flat(columns), splits, validate=False)
+        return ragged.from_row_splits(flat(columns), splits, validate=False)
 
-    return of_targets(objects), of_targets(times[:, tf.newaxis]), flat(label)
+    return of_targets(objects), of_targets(times[:, tf.newaxis]), flat(labels)
 
 
 def _evaluation_candidates(
@@ -182,19 +235,20 @@ def _evaluation_candidates(
     """Each query's positives before its negatives: their objects, and flat labels."""
     positives = _gather(block, target_features(group)[1], targets)
     bounds = block[f"{group.name}/untouched"]
-    left = negatives.num_untouched(bounds, pool(group, split))
-    wanted = tf.minimum(tf.gather(left, users), options.num_negatives)
-    drawn = tf.ragged.range(tf.where(positives.row_lengths() > 0, wanted, 0))
+    num_untouched = negatives.num_untouched(bounds, pool_size(group, split))
+    assert options.num_negatives is not None  # It is resolved.
+    num_negatives = tf.minimum(tf.gather(num_untouched, users), options.num_negatives)
+    draws = tf.ragged.range(tf.where(positives.row_lengths() > 0, num_negatives, 0))
     order = negatives.random_numbers(
         *tf.unstack(seed), tf.gather(block["user_index"], users), times
     )
     sampled = group.num_oov + negatives.sample_untouched(
         bounds,
-        pool(group, split),
-        ragged.per_value(drawn, users),
-        drawn.flat_values,
-        ragged.per_value(drawn, order),
+        pool_size(group, split),
+        ragged.per_value(draws, users),
+        draws.flat_values,
+        ragged.per_value(draws, order),
     )
-    objects = tf.concat([positives, drawn.with_flat_values(sampled)], axis=1)
-    labels = tf.concat([tf.ones_like(positives), tf.zeros_like(drawn)], axis=1)
+    objects = tf.concat([positives, draws.with_flat_values(sampled)], axis=1)
+    labels = tf.concat([tf.ones_like(positives), tf.zeros_like(draws)], axis=1)
     return objects, tf.cast(labels.flat_values, tf.float32)

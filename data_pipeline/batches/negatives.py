@@ -10,11 +10,17 @@ _OBJECT_BITS = 40
 
 
 def distinct_objects(objects: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Returns each row's distinct values, sorted: int64 [rows, (values)] to the same."""
+    """Returns each row's distinct values, sorted: int64 [rows, (values)] to the same.
+
+    Example:
+
+    >>> distinct_objects(tf.ragged.constant([[5, 2, 5], [7]], tf.int64)).to_list()
+    [[2, 5], [7]]
+    """
     keys = tf.bitwise.left_shift(ragged.row_ids(objects), _OBJECT_BITS) + objects.flat_values
     keys = tf.sort(keys)
     keys = tf.boolean_mask(keys, is_new(keys))
-    return tf.RaggedTensor.from_value_rowids(
+    return ragged.from_value_rowids(
         tf.bitwise.bitwise_and(keys, (1 << _OBJECT_BITS) - 1),
         tf.bitwise.right_shift(keys, _OBJECT_BITS),
         nrows=objects.nrows(),
@@ -22,9 +28,20 @@ def distinct_objects(objects: tf.RaggedTensor) -> tf.RaggedTensor:
     )
 
 
-def num_untouched(bounds: tf.RaggedTensor, pool: int) -> tf.Tensor:
-    """Returns how many objects of [0, pool) each row has not touched: int64 [rows]."""
-    return pool - bounds.row_lengths()
+def num_untouched(bounds: tf.RaggedTensor, pool_size: int) -> tf.Tensor:
+    """Returns how many objects of [0, pool_size) each row has not touched: int64 [rows].
+
+    Args:
+        bounds: What `untouched_bounds` returned.
+        pool_size: Number of objects to draw from.
+
+    Example:
+
+    >>> bounds = untouched_bounds(tf.ragged.constant([[0, 2], [1]], tf.int64))
+    >>> num_untouched(bounds, 4).numpy().tolist()
+    [2, 3]
+    """
+    return pool_size - bounds.row_lengths()
 
 
 def untouched_bounds(touched: tf.RaggedTensor) -> tf.RaggedTensor:
@@ -38,6 +55,12 @@ def untouched_bounds(touched: tf.RaggedTensor) -> tf.RaggedTensor:
 
     Returns:
         s_j - j in ascending keys that also hold the row, int64 [rows, (objects)].
+
+    Example:
+
+    >>> bounds = untouched_bounds(tf.ragged.constant([[0, 2, 5]], tf.int64))
+    >>> bounds.to_list()  # 0 - 0, 2 - 1 and 5 - 2; untouched are 1, 3, 4, 6 ...
+    [[0, 1, 3]]
     """
     rows = ragged.row_ids(touched)
     positions = tf.range(tf.shape(rows, out_type=tf.int64)[0]) - tf.gather(
@@ -56,6 +79,12 @@ def random_numbers(*keys: tf.Tensor) -> tf.Tensor:
     Args:
         *keys: Integers [n] or [].
 
+    Example:
+
+    >>> numbers = random_numbers(tf.constant([7, 8, 7])).numpy()
+    >>> numbers[0] == numbers[2] != numbers[1]
+    np.True_
+
     Reference:
         Steele, Lea & Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014:
         the mixing function of SplitMix64.
@@ -72,12 +101,12 @@ def random_numbers(*keys: tf.Tensor) -> tf.Tensor:
 
 @tf.function(autograph=False)  # Traced once for all pipelines: it is a third of their graphs.
 def random_order(positions: tf.Tensor, sizes: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-    """Returns what stands at positions of a random order of 0 .. size - 1.
+    """Returns the numbers at positions of a random order of 0 .. size - 1.
 
     Different positions of one order hold different numbers, and no order is ever written
     out: each key is a permutation that can be computed anywhere. It permutes the cells of
-    a grid a little larger than `size`, in rounds that shift each row or column by a random
-    number of its own, until it meets a cell that is numbered below `size`.
+    a grid a little larger than `size`, in rounds that shift each row or column by another
+    random number, until it meets a cell that is numbered below `size`.
 
     Args:
         positions: int64 [n], each in [0, size).
@@ -87,6 +116,13 @@ def random_order(positions: tf.Tensor, sizes: tf.Tensor, keys: tf.Tensor) -> tf.
     Returns:
         int64 [n], each in [0, size).
 
+    Example:
+
+    >>> fives = tf.fill([5], tf.constant(5, tf.int64))
+    >>> order = random_order(tf.range(5, dtype=tf.int64), sizes=fives, keys=7 * fives)
+    >>> sorted(order.numpy().tolist())
+    [0, 1, 2, 3, 4]
+
     Reference:
         Black & Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002: the
         generalized Feistel cipher and cycle walking.
@@ -95,10 +131,10 @@ def random_order(positions: tf.Tensor, sizes: tf.Tensor, keys: tf.Tensor) -> tf.
     width = -(-sizes // height)
 
     def shuffle(cells: tf.Tensor) -> tf.Tensor:
-        row, column = cells // width, cells % width
+        row, column = cells // width, cells % width  # type: ignore[operator]
         for turn in range(3):
-            row = (row + random_numbers(keys, 2 * turn, column) % height) % height
-            column = (column + random_numbers(keys, 2 * turn + 1, row) % width) % width
+            row = (row + random_numbers(keys, 2 * turn, column) % height) % height  # type: ignore[arg-type, operator]
+            column = (column + random_numbers(keys, 2 * turn + 1, row) % width) % width  # type: ignore[arg-type, operator]
         return row * width + column
 
     def walk(cells: tf.Tensor) -> tuple[tf.Tensor]:
@@ -112,29 +148,36 @@ def random_order(positions: tf.Tensor, sizes: tf.Tensor, keys: tf.Tensor) -> tf.
 
 def sample_untouched(
     bounds: tf.RaggedTensor,
-    pool: int,
+    pool_size: int,
     rows: tf.Tensor,
     positions: tf.Tensor,
     keys: tf.Tensor,
 ) -> tf.Tensor:
-    """Draws objects that a row has not touched, each equally likely.
+    """Draws objects that rows have not touched, each equally likely.
 
     Exact and without rejection, in time that depends on the number of draws and hardly on
     how much was touched.
 
     Args:
-        bounds: What `untouched_bounds` returned of objects in [0, pool).
-        pool: Number of objects to draw from.
-        rows: For whom to draw, one object each: int64 [n], indices into `bounds`.
-            What is drawn for one that has no untouched object left has no meaning.
+        bounds: What `untouched_bounds` returned of objects in [0, pool_size).
+        pool_size: Number of objects to draw from.
+        rows: For which rows of `bounds` to draw, one object each: int64 [n]. What is drawn
+            for a row that has no untouched object left has no meaning.
         positions: Which draw of its key each is, 0, 1, 2 ...: int64 [n]. No object comes
             twice before all have come once.
         keys: Random numbers of 0 or more: int64 [n].
 
     Returns:
-        Objects in [0, pool), int64 [n].
+        Objects in [0, pool_size), int64 [n].
+
+    Example:
+
+    >>> bounds = untouched_bounds(tf.ragged.constant([[0, 2]], tf.int64))
+    >>> zeros, positions = tf.zeros([2], tf.int64), tf.range(2, dtype=tf.int64)
+    >>> sorted(sample_untouched(bounds, 4, zeros, positions, keys=zeros).numpy().tolist())
+    [1, 3]
     """
-    untouched = tf.maximum(tf.gather(num_untouched(bounds, pool), rows), 1)
+    untouched = tf.maximum(tf.gather(num_untouched(bounds, pool_size), rows), 1)
     ranks = random_order(positions % untouched, untouched, keys)
     wanted = tf.bitwise.left_shift(rows, _OBJECT_BITS) + ranks
     before = tf.searchsorted(bounds.flat_values, wanted, side="right", out_type=tf.int64)

@@ -1,4 +1,4 @@
-"""How rows are packed into batches: which rows share one, and how large it is.
+"""How rows are packed into batches: which rows share a batch, and how large it is.
 
 A batch holds about `max_tokens` events and candidates. Rows of like length share a batch, so that
 padding them to one length costs little.
@@ -6,6 +6,7 @@ padding them to one length costs little.
 
 import dataclasses
 import math
+from typing import Any
 
 import tensorflow as tf
 
@@ -35,25 +36,25 @@ def pack_rows(
         The block with `rows`: `batch` (ascending), the `user`'s position in the block, for
         each group of `history` and each target group of `targets` where the row's range
         starts and ends in the flat features, and of queries the `time`: int64 [rows].
+
+    Example:
+
+    >>> schema = Schema((Group("item"),), ("item",))
+    >>> block = dict.fromkeys(("validation_start", "test_start"), tf.constant([30], tf.int64))
+    >>> block["item/time"] = tf.ragged.constant([[10, 20, 20, 30]], tf.int64)
+    >>> options = BatchOptions().resolved("train", ["item"])
+    >>> packed = pack_rows(block, schema, "train", options, tf.constant([0, 0], tf.int64))
+    >>> packed["rows"]["batch"].numpy().tolist()  # The queries at 10 and 20 share a batch.
+    [0, 0]
     """
     assert options.max_tokens is not None  # It is resolved.
-    find = window_rows if options.rows == "windows" else query_rows
-    kinds = [(target,) for target in schema.targets] if options.single_target else [schema.targets]
-    parts = []
-    for number, targets in enumerate(kinds):
-        part = find(block, dataclasses.replace(schema, targets=targets), split, options, seed)
-        nothing = tf.zeros_like(part["user"])
-        ranges = {
-            target: part["targets"].get(target, (nothing, nothing)) for target in schema.targets
-        }
-        parts.append(part | {"targets": ranges, "kind": nothing + number})
-    rows = tf.nest.map_structure(lambda *columns: tf.concat(columns, axis=0), *parts)
+    rows = _rows(block, schema, split, options, seed)
     lengths = tf.add_n([limits - starts for starts, limits in rows["history"].values()])
     counts = tf.zeros_like(lengths)
     for target, (starts, limits) in rows["targets"].items():
-        targets = limits - starts
-        labelled = bool(schema.group(target).impressions)
-        counts += targets if labelled else _num_candidates(targets, split, options)
+        num_targets = limits - starts
+        is_labelled = bool(schema.group(target).impressions)
+        counts += num_targets if is_labelled else _num_candidates(num_targets, split, options)
     order = _batch_order(lengths, counts, split == "train", seed + 1)
     order = tf.gather(order, tf.argsort(tf.gather(rows["kind"], order), stable=True))
     sizes = tf.gather(tf.maximum(lengths + counts, options.max_tokens // _MAX_ROWS), order)
@@ -64,8 +65,29 @@ def pack_rows(
 
 
 def num_batches(block: Block) -> tf.Tensor:
-    """Returns how many batches the rows of a block were packed into."""
+    """Returns how many batches the rows of a block were packed into.
+
+    Example:
+
+    >>> int(num_batches({"rows": {"batch": tf.constant([0, 0, 1])}}))
+    2
+    """
     return tf.reduce_max(tf.concat([[-1], block["rows"]["batch"]], axis=0)) + 1
+
+
+def _rows(
+    block: Block, schema: Schema, split: str, options: BatchOptions, seed: tf.Tensor
+) -> dict[str, Any]:
+    """The rows cut out of a block, and the `kind` of each: rows of a kind may share a batch."""
+    cut = window_rows if options.rows == "windows" else query_rows
+    kinds = [(target,) for target in schema.targets] if options.single_target else [schema.targets]
+    rows_of_kinds = []
+    for kind, targets in enumerate(kinds):
+        rows = cut(block, dataclasses.replace(schema, targets=targets), split, options, seed)
+        zeros = tf.zeros_like(rows["user"])
+        ranges = {target: rows["targets"].get(target, (zeros, zeros)) for target in schema.targets}
+        rows_of_kinds.append(rows | {"targets": ranges, "kind": zeros + kind})
+    return tf.nest.map_structure(lambda *columns: tf.concat(columns, axis=0), *rows_of_kinds)
 
 
 def _num_candidates(positives: tf.Tensor, split: str, options: BatchOptions) -> tf.Tensor:
@@ -84,7 +106,7 @@ def _batch_order(
     Lengths are alike within some 15%. In training, noise on where one class ends and on
     the counts lets ever new rows meet.
     """
-    noise = tf.random.stateless_uniform([2, tf.shape(lengths)[0]], seed)
+    noise = tf.random.stateless_uniform([2, tf.shape(lengths)[0]], seed)  # type: ignore[list-item]
     if not is_training:
         noise = tf.zeros_like(noise)
     length_class = tf.floor(

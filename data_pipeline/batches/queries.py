@@ -1,4 +1,4 @@
-"""Rows of queries: one for each query time of a user."""
+"""Batch rows of queries: one for each query time of a user."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from data_pipeline.batches.block import (
     is_new,
     key_time,
     key_user,
-    keys,
     target_features,
+    time_keys,
 )
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.schema import Schema
@@ -22,7 +22,7 @@ from data_pipeline.schema import Schema
 def query_rows(
     block: Block, schema: Schema, split: str, options: BatchOptions, seed: tf.Tensor
 ) -> dict[str, Any]:
-    """Returns a row for each time at which a user has targets.
+    """Returns a batch row for each time at which a user has targets.
 
     Args:
         block: What `parse_timelines` returned.
@@ -33,12 +33,22 @@ def query_rows(
 
     Returns:
         `user`, `time`, `history` and `targets`, as `packing.pack_rows` has them.
+
+    Example:
+
+    >>> schema = Schema((Group("item"),), ("item",))
+    >>> block = dict.fromkeys(("validation_start", "test_start"), tf.constant([30], tf.int64))
+    >>> block["item/time"] = tf.ragged.constant([[10, 20, 20, 30]], tf.int64)
+    >>> seed = tf.constant([0, 0], tf.int64)
+    >>> query_rows(block, schema, "train", BatchOptions(), seed)["time"].numpy().tolist()
+    [10, 20]
     """
     times = {target: block[target_features(schema.group(target))[0]] for target in schema.targets}
-    query_keys = tf.concat(
-        [tf.boolean_mask(keys(each), in_split(block, each, split)) for each in times.values()], 0
-    )
-    query_keys = tf.sort(query_keys)
+    target_keys = [
+        tf.boolean_mask(time_keys(target_times), in_split(block, target_times, split))
+        for target_times in times.values()
+    ]
+    query_keys = tf.sort(tf.concat(target_keys, axis=0))
     query_keys = tf.boolean_mask(query_keys, is_new(query_keys))
     if options.max_queries:
         query_keys = _choose(query_keys, options.max_queries, seed)
@@ -46,13 +56,16 @@ def query_rows(
         "user": key_user(query_keys),
         "time": key_time(query_keys),
         "history": history_ranges(block, schema, options.max_history, query_keys),
-        "targets": {target: equal_ranges(keys(each), query_keys) for target, each in times.items()},
+        "targets": {
+            target: equal_ranges(time_keys(target_times), query_keys)
+            for target, target_times in times.items()
+        },
     }
 
 
 def _choose(query_keys: tf.Tensor, limit: int, seed: tf.Tensor) -> tf.Tensor:
     """Keeps at most `limit` of each user's queries, chosen at random."""
-    shuffled = tf.random.experimental.stateless_shuffle(query_keys, seed)
+    shuffled = tf.random.experimental.stateless_shuffle(query_keys, seed)  # type: ignore[attr-defined]
     users = key_user(shuffled)
     order = tf.argsort(users, stable=True)
     users = tf.gather(users, order)

@@ -1,4 +1,4 @@
-"""Rows of windows: many query times of a user in one row.
+"""Batch rows of windows: many query times of a user in one row.
 
 A user's training period, the events and targets of all groups in the order of time, is divided
 into windows of `max_history // 2` entries. Where the first one ends is random, so windows differ
@@ -26,8 +26,8 @@ from data_pipeline.batches.block import (
     in_split,
     is_new,
     key_user,
-    keys,
     target_features,
+    time_keys,
 )
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.schema import Schema
@@ -43,7 +43,7 @@ _NEVER = tf.int64.max
 def window_rows(
     block: Block, schema: Schema, split: str, options: BatchOptions, seed: tf.Tensor
 ) -> dict[str, Any]:
-    """Returns a row for each window of a user's training period that has targets.
+    """Returns a batch row for each window of a user's training period that has targets.
 
     Args:
         block: What `parse_timelines` returned.
@@ -54,25 +54,40 @@ def window_rows(
 
     Returns:
         `user`, `history` and `targets`, as `packing.pack_rows` has them.
+
+    Example:
+
+    >>> schema = Schema((Group("item"),), ("item",))
+    >>> block = dict.fromkeys(("validation_start", "test_start"), tf.constant([90], tf.int64))
+    >>> block |= {"user_index": tf.constant([7], tf.int64)}
+    >>> block |= {"item/time": tf.ragged.constant([[10, 20, 30, 40, 50]], tf.int64)}
+    >>> seed = tf.constant([0, 0], tf.int64)
+    >>> rows = window_rows(block, schema, "train", BatchOptions(max_history=4), seed)
+    >>> starts, limits = rows["targets"]["item"]
+    >>> int(tf.reduce_sum(limits - starts))  # Each of the five events is a target once.
+    5
     """
     size = max(1, options.max_history // 2)
-    target_times = {t: target_features(schema.group(t))[0] for t in schema.targets}
-    names = [f"{group.name}/time" for group in schema.groups]
-    names = list(dict.fromkeys([*names, *target_times.values()]))
+    event_times = [f"{group.name}/time" for group in schema.groups]
+    target_times = {target: target_features(schema.group(target))[0] for target in schema.targets}
+    names = list(dict.fromkeys([*event_times, *target_times.values()]))
     window_keys = _window_keys(block, names, split, size, seed)
 
     with_targets = _with_targets([window_keys[name] for name in target_times.values()])
-    targets = {t: equal_ranges(window_keys[n], with_targets) for t, n in target_times.items()}
+    targets = {
+        target: equal_ranges(window_keys[name], with_targets)
+        for target, name in target_times.items()
+    }
     first, last = _first_and_last_query(
-        [(keys(block[name]), targets[target]) for target, name in target_times.items()]
+        [(time_keys(block[name]), targets[target]) for target, name in target_times.items()]
     )
-    half = history_ranges(block, schema, options.max_history - size, first)
-    whole = history_ranges(block, schema, options.max_history, last)
+    before_first = history_ranges(block, schema, options.max_history - size, first)
+    before_last = history_ranges(block, schema, options.max_history, last)
     return {
         "user": tf.bitwise.right_shift(with_targets, _WINDOW_BITS),
         "history": {
-            group: (tf.minimum(half[group][0], start), limit)
-            for group, (start, limit) in whole.items()
+            group: (tf.minimum(before_first[group][0], start), limit)
+            for group, (start, limit) in before_last.items()
         },
         "targets": targets,
     }
@@ -83,7 +98,7 @@ def _window_keys(
 ) -> dict[str, tf.Tensor]:
     """Which window of its user each entry is in: one number for both, by the times' names."""
     times = {name: block[name] for name in names}
-    in_period = {name: in_split(block, each, split) for name, each in times.items()}
+    in_period = {name: in_split(block, times[name], split) for name in names}
     ranks, users_of_ranks = _rank_in_time(times, in_period)
 
     users = tf.range(tf.shape(block["user_index"], tf.int64)[0])
@@ -92,10 +107,11 @@ def _window_keys(
     origins = starts - tf.where(limits - starts > size, offsets, 0)
 
     window_keys = {}
-    for name, each in times.items():
-        number = (ranks[name] - ragged.per_value(each, origins)) // size
-        number = tf.where(in_period[name], number, _NO_WINDOW)
-        window_keys[name] = tf.bitwise.left_shift(ragged.row_ids(each), _WINDOW_BITS) + number
+    for name in names:
+        window = (ranks[name] - ragged.per_value(times[name], origins)) // size
+        window = tf.where(in_period[name], window, _NO_WINDOW)
+        users_of_entries = ragged.row_ids(times[name])
+        window_keys[name] = tf.bitwise.left_shift(users_of_entries, _WINDOW_BITS) + window
     return window_keys
 
 
@@ -103,7 +119,7 @@ def _rank_in_time(
     times: dict[str, tf.RaggedTensor], in_period: dict[str, tf.Tensor]
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Each entry's position when all are sorted by user and time, and the user at each position."""
-    entry_keys = [tf.where(in_period[name], keys(each), _NEVER) for name, each in times.items()]
+    entry_keys = [tf.where(in_period[name], time_keys(times[name]), _NEVER) for name in times]
     joined = tf.concat(entry_keys, axis=0)
     order = tf.argsort(joined, stable=True)
     ranks = tf.cast(tf.math.invert_permutation(order), tf.int64)

@@ -34,6 +34,17 @@ def run(command: Callable[[], None], renamed: Mapping[str, str] | None = None) -
             (its message printed to stderr as one line, without a traceback) or when a file
             cannot be read or written, 2 when the command line itself cannot be parsed, 130 on
             Ctrl-C, 143 on SIGTERM. What was half done is removed in each case.
+
+    Example:
+
+    >>> from unittest import mock
+    >>> with mock.patch("sys.argv", ["my_command", "--version"]):
+    ...     try:
+    ...         run(lambda: print("not reached"))
+    ...     except SystemExit as error:
+    ...         print(f"status {error.code}")
+    atrank-tf ...
+    status 0
     """
     _explain(command.__module__)
     _parse(renamed or {})
@@ -68,6 +79,12 @@ def import_tensorflow_quietly() -> None:
 
     For commands alone: it redirects stderr meanwhile, and raises the level of TensorFlow's log for
     the whole process. Errors are raised as exceptions; what is hidden is the log of failed probing.
+
+    Example:
+
+    >>> import_tensorflow_quietly()
+    >>> tf.get_logger().level == logging.converter.absl_to_standard(logging.ERROR)
+    True
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
@@ -94,12 +111,12 @@ class _Interrupted(BaseException):
 
 def _explain(module: str) -> None:
     """Answers --help, --helpfull and --version, whatever else the command line says."""
-    asked = set(sys.argv[1:])
-    if asked & {"--version", "-version"}:
+    arguments = set(sys.argv[1:])
+    if arguments & {"--version", "-version"}:
         print(f"atrank-tf {__version__}")
         sys.exit(0)
-    is_full = bool(asked & {"--helpfull", "-helpfull"})
-    if is_full or asked & {"--help", "-help", "-h"}:
+    is_full = bool(arguments & {"--helpfull", "-helpfull"})
+    if is_full or arguments & {"--help", "-help", "-h"}:
         print(command_flags.format_help(sys.modules[module].__doc__ or "", is_full))
         sys.exit(0)
 

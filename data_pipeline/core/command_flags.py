@@ -1,4 +1,4 @@
-"""Flags made of options, and what `--help` tells of a command's flags."""
+"""Flags made of options, and what `--help` says of a command's flags."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -16,36 +16,46 @@ _EVERYWHERE = (
     ("--flagfile=FILE", "Reads flags from a file, one a line."),
     ("--helpfull, --version", "Explains every flag in full; tells the version."),
 )
+_INDENT: dict[str, Any] = {"initial_indent": 6 * " ", "subsequent_indent": 6 * " "}
 
 
-class _Shown(NamedTuple):
+class _FlagHelp(NamedTuple):
     section: str
     default: str
     meaning: str
 
 
-# Of flags that are made of options, what help shows beside their meaning.
-_shown: dict[str, _Shown] = {}
+# By the name of a flag that is made of an option.
+_flag_helps: dict[str, _FlagHelp] = {}
 
 
-def define(
+def define_flags(
     cls: type[Options],
     leave_out: Sequence[str] = (),
     choices: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Defines a flag for each option of a class.
 
-    A flag that is not given is None: see `given`.
+    A flag that is not on the command line is None: see `read_flags`.
 
     Args:
         cls: The class of options.
         leave_out: Names of options that have no flag.
         choices: By the name of an option, values that are known only when the command starts.
+
+    Example:
+
+    >>> class Budget(Options):
+    ...     budget_seconds: float = 60.0
+    >>> define_flags(Budget)
+    >>> flags.FLAGS["budget_seconds"].flag_type()
+    'float'
+    >>> flags.FLAGS.remove_flag_values(["budget_seconds"])
     """
     for option in options(cls):
         if option.name not in leave_out:
             values = (choices or {}).get(option.name) or option.kind.get("enum", ())
-            define_one(
+            define_flag(
                 option.name,
                 "enum" if values else option.kind["type"],
                 option.meaning,
@@ -55,10 +65,10 @@ def define(
             )
 
 
-def define_one(
+def define_flag(
     name: str, kind: str, meaning: str, section: str, default: str, choices: Sequence[str] = ()
 ) -> None:
-    """Defines one flag that is None until it is given.
+    """Defines a flag that is None unless it is on the command line.
 
     Args:
         name: Its name.
@@ -67,12 +77,19 @@ def define_one(
         section: Where help lists it.
         default: The default, as help shows it.
         choices: The values of an "enum".
+
+    Example:
+
+    >>> define_flag("budget_unit", "enum", "Unit of a budget.", "Budget", "s", ["s", "steps"])
+    >>> flags.FLAGS["budget_unit"].parser.enum_values
+    ['s', 'steps']
+    >>> flags.FLAGS.remove_flag_values(["budget_unit"])
     """
-    _shown[name] = _Shown(section, default, meaning)
+    _flag_helps[name] = _FlagHelp(section, default, meaning)
     if kind == "enum":
         flags.DEFINE_enum(name, None, list(choices), meaning)
     else:
-        makers = {
+        makers: dict[str, Any] = {
             "integer": flags.DEFINE_integer,
             "number": flags.DEFINE_float,
             "boolean": flags.DEFINE_bool,
@@ -83,16 +100,27 @@ def define_one(
         makers[kind](name, None, meaning)
 
 
-def given(cls: type[Options]) -> dict[str, Any]:
-    """Returns the options of a class that the command line gives.
+def read_flags(cls: type[Options]) -> dict[str, Any]:
+    """Returns the options of a class that are on the command line, by name.
 
     Raises:
         UserError: An item of a mapping is not NAME=NUMBER.
+
+    Example:
+
+    >>> class Budget(Options):
+    ...     budget_seconds: float = 60.0
+    ...     budget_steps: int = 100
+    >>> define_flags(Budget)
+    >>> flags.FLAGS["budget_seconds"].value = 5.0  # As --budget_seconds=5 does.
+    >>> read_flags(Budget)
+    {'budget_seconds': 5.0}
+    >>> flags.FLAGS.remove_flag_values(["budget_seconds", "budget_steps"])
     """
     values = {}
     for option in options(cls):
         if option.name in flags.FLAGS and flags.FLAGS[option.name].value is not None:
-            value = flags.FLAGS[option.name].value
+            value: Any = flags.FLAGS[option.name].value
             is_mapping = option.kind.get("type") == "object"
             values[option.name] = _mapping(option.name, value) if is_mapping else value
     return values
@@ -103,38 +131,45 @@ def format_help(description: str, is_full: bool) -> str:
 
     Args:
         description: The docstring of its module.
-        is_full: Whether to tell all of each flag's meaning, or its first sentence.
+        is_full: Whether to explain each flag in full, or in its first sentence.
+
+    Example:
+
+    >>> print(format_help("Counts users.", is_full=False))
+    Counts users.
+    ...
+      --flagfile=FILE             Reads flags from a file, one a line.
+    ...
     """
     sections: dict[str, list[tuple[str, str]]] = {}
-    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+    for module, module_flags in flags.FLAGS.flags_by_module_dict().items():
         if module.partition(".")[0] not in _LIBRARIES:
-            for flag in defined:
-                section = _shown[flag.name].section if flag.name in _shown else _RUN
-                meaning = _shown[flag.name].meaning if flag.name in _shown else flag.help
-                sections.setdefault(section, []).append((_typed(flag), meaning))
+            for flag in module_flags:
+                flag_help = _help_of(flag)
+                entry = (_as_typed(flag), flag_help.meaning)
+                sections.setdefault(flag_help.section, []).append(entry)
     sections[_RUN] = [*sections.pop(_RUN, []), *_EVERYWHERE]
     lines = [description.strip()]
     for section, entries in sections.items():
         lines += ["", f"{section}:"]
-        for typed, meaning in entries:
+        for flag_and_default, meaning in entries:
             if is_full:
-                lines += [f"  {typed}", *textwrap.wrap(meaning, _WIDTH, **_INDENT)]
+                lines += [f"  {flag_and_default}", *textwrap.wrap(meaning, _WIDTH, **_INDENT)]
             else:
-                lines.append(
-                    f"  {typed}".ljust(_COLUMN - 1) + f" {meaning.partition('. ')[0].rstrip('.')}."
-                )
+                first_sentence = meaning.partition(". ")[0].rstrip(".")
+                lines.append(f"  {flag_and_default}".ljust(_COLUMN - 1) + f" {first_sentence}.")
     return "\n".join(lines)
 
 
-_INDENT: dict[str, Any] = {"initial_indent": 6 * " ", "subsequent_indent": 6 * " "}
+def _help_of(flag: flags.Flag) -> _FlagHelp:
+    return _flag_helps.get(flag.name) or _FlagHelp(_RUN, _text(flag.default), flag.help)
 
 
-def _typed(flag: flags.Flag) -> str:
+def _as_typed(flag: flags.Flag) -> str:
     """A flag as it is typed, with its default."""
     if flag.boolean:
         return f"--[no]{flag.name}"
-    default = _shown[flag.name].default if flag.name in _shown else _text(flag.default)
-    return f"--{flag.name}={default}"
+    return f"--{flag.name}={_help_of(flag).default}"
 
 
 def _text(default: Any) -> str:

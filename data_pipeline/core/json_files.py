@@ -13,6 +13,12 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         UserError: It is not JSON.
+
+    Example:
+
+    >>> _ = (tmp / "costs.json").write_text('{"seconds": 5.0}')
+    >>> read(tmp / "costs.json")
+    {'seconds': 5.0}
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -21,14 +27,21 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a file; whoever reads it meanwhile finds what was there before."""
+    """Writes a file; whoever reads it meanwhile finds what was there before.
+
+    Example:
+
+    >>> write(tmp / "costs.json", {"seconds": 5.0})
+    >>> read(tmp / "costs.json")
+    {'seconds': 5.0}
+    """
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
 
 
 def check_same(
-    found: Mapping[str, Any],
+    recorded: Mapping[str, Any],
     wanted: Mapping[str, Any],
     but: Collection[str],
     holder: str,
@@ -37,17 +50,24 @@ def check_same(
     """Checks that what a directory was begun with is what it shall go on with.
 
     Args:
-        found: What it was begun with.
+        recorded: What it was begun with.
         wanted: What it shall go on with.
         but: Names that may differ.
-        holder: What holds it, for the message: "DIRECTORY: holds a run".
+        holder: What was begun, for the message: "DIRECTORY: holds a run".
         advice: What to do about a difference.
 
     Raises:
         UserError: A name differs.
+
+    Example:
+
+    >>> recorded, wanted = {"width": 64, "epochs": 3}, {"width": 32, "epochs": 5}
+    >>> check_same(recorded, wanted, ("epochs",), "runs/a: holds a run", "choose another")
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: runs/a: holds a run with width=64, not 32; choose another
     """
-    for name in sorted({*wanted, *found} - {*but}):
-        if wanted.get(name) != found.get(name):
+    for name in sorted({*wanted, *recorded} - {*but}):
+        if wanted.get(name) != recorded.get(name):
             raise UserError(
-                f"{holder} with {name}={found.get(name)!r}, not {wanted.get(name)!r}; {advice}"
+                f"{holder} with {name}={recorded.get(name)!r}, not {wanted.get(name)!r}; {advice}"
             )

@@ -10,6 +10,16 @@ import pydantic
 from data_pipeline.core import json_files
 from data_pipeline.core.errors import UserError
 
+# The types of a JSON schema, in words.
+_TYPES = {
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "a string",
+    "array": "a list",
+    "object": "an object",
+}
+
 
 class Options(pydantic.BaseModel):
     """Settings that are checked when they are made; they do not change afterwards.
@@ -48,8 +58,9 @@ class Options(pydantic.BaseModel):
         try:
             super().__init__(**values)
         except pydantic.ValidationError as error:
-            known = {option.name: option for option in options(type(self))}
-            raise UserError("; ".join(_fault(fault, known) for fault in error.errors())) from None
+            by_name = {option.name: option for option in options(type(self))}
+            faults = "; ".join(_format_fault(fault, by_name) for fault in error.errors())
+            raise UserError(faults) from None
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -75,6 +86,11 @@ class Option(NamedTuple):
         schema: Its JSON schema: type, range, choices, default.
         meaning: What it means.
         section: What the docstring of the class that declares it begins with, up to a colon.
+
+    Example:
+
+    >>> Option("seconds", {"type": "number", "default": 60.0}, "Time.", "Budget").describe()
+    'Time. Default: 60.0.'
     """
 
     name: str
@@ -122,6 +138,12 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
     Raises:
         UserError: There is no such file, or it holds no JSON object.
+
+    Example:
+
+    >>> _ = (tmp / "settings.json").write_text('{"width": 64}')
+    >>> read_config(tmp)
+    {'width': 64}
     """
     path = Path(path)
     path = path / "settings.json" if path.is_dir() else path
@@ -133,22 +155,12 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return values
 
 
-_TYPES = {
-    "integer": "an integer",
-    "number": "a number",
-    "boolean": "true or false",
-    "string": "a string",
-    "array": "a list",
-    "object": "an object",
-}
-
-
-def _fault(fault: Any, known: dict[str, Option]) -> str:
+def _format_fault(fault: Any, by_name: dict[str, Option]) -> str:
     """One of pydantic's errors as a line: what was found and what was expected."""
     name, value = str(fault["loc"][0]), fault["input"]
-    if name not in known:
-        return f"{name!r}: no such option; expected one of {', '.join(sorted(known))}"
-    kind = known[name].kind
+    if name not in by_name:
+        return f"{name!r}: no such option; expected one of {', '.join(sorted(by_name))}"
+    kind = by_name[name].kind
     if len(fault["loc"]) > 1:  # An element of a list or of a mapping.
         name = ".".join(map(str, fault["loc"]))
         kind = kind.get("additionalProperties", kind.get("items", {}))

@@ -13,6 +13,15 @@ class Progress:
         unit: What is counted, in the plural.
         total: How many there are, about; None where that is not known.
         seconds: Time between two lines.
+
+    Example:
+
+    >>> import contextlib
+    >>> progress = Progress("reading", "rows", total=300, seconds=0.0)
+    >>> progress.advance(100)  # From here on the speed is measured.
+    >>> with contextlib.redirect_stderr(sys.stdout):
+    ...     progress.advance(100)
+    reading: 200 rows, .../s, about 0:00 left
     """
 
     def __init__(
@@ -31,7 +40,7 @@ class Progress:
 
         Args:
             count: How many more are done.
-            note: What the line says beside.
+            note: What the line says beside that.
             at_most: Seconds that are left at most, however many are left to do.
         """
         now = time.monotonic()

@@ -1,7 +1,7 @@
 """From the tables of a user's logs to checked events, divided by user."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from data_pipeline.prepare.parsing import (
 from data_pipeline.prepare.partitions import Partitions
 from data_pipeline.prepare.rejections import Rejections
 from data_pipeline.readers import Batch, estimate_rows, expand, read_batches
-from data_pipeline.schema import Columns, Schema
+from data_pipeline.schema import Columns, Group, Schema
 
 # In `label` of a partition: an event, which is no labelled target.
 EVENT = -1
@@ -34,8 +34,14 @@ class Table:
     Attributes:
         files: The files.
         columns: Their columns.
-        group: The group of all rows; None where a column tells.
-        is_labelled: Whether the rows are labelled targets rather than events.
+        group: The group of all log rows; None where a column names it.
+        is_labelled: Whether the log rows are labelled targets rather than events.
+
+    Example:
+
+    >>> table = Table([Path("views.csv")], Columns(), group="item", is_labelled=False)
+    >>> table.columns.time
+    'time'
     """
 
     files: Sequence[Path]
@@ -52,26 +58,20 @@ def find_tables(schema: Schema, events: Sequence[str], base: Path) -> list[Table
         events: Paths or globs of the common table of events.
         base: Directory that relative paths of the schema start at.
 
+    Returns:
+        The common table of events, if there is one, then the tables of each group.
+
     Raises:
         UserError: A file is missing, or a group has no source of events.
+
+    Example:
+
+    >>> _ = (tmp / "views.csv").write_text("user,object,time")
+    >>> schema = Schema((Group("item", events="views.csv"),), ("item",))
+    >>> [(table.group, table.files[0].name) for table in find_tables(schema, (), tmp)]
+    [('item', 'views.csv')]
     """
-    tables = []
-    common = [group for group in schema.groups if not group.events and not group.impressions]
-    if events:
-        files = [file for pattern in events for file in expand(pattern, Path())]
-        shared = [group for group in schema.groups if not group.events]
-        if not shared:
-            raise UserError("common events are given, but every group names a table of its own")
-        if not schema.columns.group and len(shared) != 1:
-            raise UserError(
-                f"columns.group: missing; the common events may be of {len(shared)} groups"
-            )
-        name = None if schema.columns.group else shared[0].name
-        tables.append(Table(files, schema.columns, name, False))
-    elif common:
-        raise UserError(
-            f"group {common[0].name!r} names no table of events, and no common events are given"
-        )
+    tables = _common_tables(schema, events)
     for group in schema.groups:
         if group.events:
             columns = group.columns or schema.columns
@@ -83,17 +83,27 @@ def find_tables(schema: Schema, events: Sequence[str], base: Path) -> list[Table
 
 
 class Ingest:
-    """Reads tables, checks every row, and hands the good ones to partitions.
+    """Reads tables, checks every log row, and hands the good ones to partitions.
 
     Args:
         schema: The schema.
         base: Directory that relative paths of the schema start at.
-        rejections: What takes note of bad rows.
+        rejections: What takes note of bad log rows.
 
     Attributes:
-        schema: The schema, id types filled in as they are found.
+        schema: The schema, id types filled in once `read` has found them out.
         objects: The objects of each group.
         files: The files read and their columns, by the number that events carry.
+
+    Example:
+
+    >>> _ = (tmp / "events.csv").write_text("user,object,time\\n7,5,100\\n8,5,200\\n")
+    >>> schema = Schema((Group("item"),), ("item",))
+    >>> ingest = Ingest(schema, tmp, Rejections(tmp, skip=False))
+    >>> with Partitions(tmp, count=1) as partitions:
+    ...     ingest.read(find_tables(schema, [str(tmp / "events.csv")], tmp), partitions)
+    >>> ingest.schema.user_id_type, ingest.objects["item"].ids.tolist()
+    ('int', [5])
     """
 
     def __init__(self, schema: Schema, base: Path, rejections: Rejections) -> None:
@@ -106,9 +116,9 @@ class Ingest:
     def read(self, tables: Sequence[Table], partitions: Partitions) -> None:
         """Reads all tables into partitions.
 
-        Each event is a row of `user` (int64 or str), `group` (the group's place in the
-        schema), `label` (`EVENT`, or 0 or 1), `object` (its number in `objects`), `action`
-        (action index), `time`, and `file` and `row`, for messages.
+        Each event has its `user` (int64 or str), `group` (its position in the schema), `label`
+        (`EVENT`, or 0 or 1), `object` (its object number), `action` (action index) and `time`;
+        and for messages the `file` and the log `row` that it came from.
         """
         self._settle_id_types(tables)
         total = estimate_rows([file for table in tables for file in table.files])
@@ -116,10 +126,10 @@ class Ingest:
         for table in tables:
             for file in table.files:
                 self.files.append((str(file), table.columns))
-                for batch in read_batches(file, self._names(table)):
-                    columns = self._check(batch, table)
-                    if len(columns["user"]):
-                        partitions.add(columns)
+                for batch in read_batches(file, self._column_names(table)):
+                    events = self._check(batch, table)
+                    if len(events["user"]):
+                        partitions.add(events)
                     progress.advance(batch.table.num_rows)
         for group in self.schema.groups:
             if group.name not in self.objects:
@@ -128,37 +138,35 @@ class Ingest:
     def _settle_id_types(self, tables: Sequence[Table]) -> None:
         """Finds out the types of ids that are not declared.
 
-        They are integers where every one in the logs is. That takes a pass of its own over
-        the ids: decided by what comes first, it would hang on the order of the rows.
+        They are integers where every one in the logs is. That takes a pass over the ids alone:
+        decided by what comes first, it would depend on the order of the log rows.
         """
-        users = self.schema.user_id_type
-        types = {group.name: group.id_type for group in self.schema.groups}
+        user_type = self.schema.user_id_type
+        object_types = {group.name: group.id_type for group in self.schema.groups}
         for table in tables:
-            columns = table.columns
-            names = [columns.user, columns.object]
-            names += [columns.group] if table.group is None else []
-            mine = [g for g in self.schema.groups if table.group in (None, g.name)]
-            undeclared = [group for group in mine if not group.id_type]
+            in_table = [g for g in self.schema.groups if table.group in (None, g.name)]
+            undeclared = [group for group in in_table if not group.id_type]
             if self.schema.user_id_type and not undeclared:
                 continue
-            for batch in (b for file in table.files for b in read_batches(file, names)):
-                if not self.schema.user_id_type and users != "string":
-                    users = id_type(batch.table[columns.user])
+            for batch in _id_batches(table):
+                if not self.schema.user_id_type and user_type != "string":
+                    user_type = id_type(batch.table[table.columns.user])
                 for group in undeclared:
-                    if types[group.name] != "string":
-                        ids = batch.table[columns.object]
-                        if table.group is None:
-                            text = as_strings(batch.table[columns.group])
-                            ids = ids.filter(pa.array(text == group.name))
+                    if object_types[group.name] != "string":
+                        ids = _object_ids(batch, table, group)
                         if len(ids):
-                            types[group.name] = id_type(ids)
-        groups = tuple(dataclasses.replace(g, id_type=types[g.name]) for g in self.schema.groups)
-        self.schema = dataclasses.replace(self.schema, user_id_type=users, groups=groups)
+                            object_types[group.name] = id_type(ids)
+        groups = tuple(
+            dataclasses.replace(group, id_type=object_types[group.name])
+            for group in self.schema.groups
+        )
+        self.schema = dataclasses.replace(self.schema, user_id_type=user_type, groups=groups)
         for group in groups:
             if group.name not in self.objects and group.id_type:
                 self.objects[group.name] = Objects(group, None)
 
-    def _names(self, table: Table) -> list[str]:
+    def _column_names(self, table: Table) -> list[str]:
+        """The columns of a table that are read."""
         columns = table.columns
         names = [columns.user, columns.object, columns.time]
         if table.group is None:
@@ -166,91 +174,146 @@ class Ingest:
         if table.is_labelled:
             names.append(columns.label)
         elif self._has_actions(table):
-            names.append(self._action_column(columns))
+            names.append(_action_column(columns))
         return names
 
     def _has_actions(self, table: Table) -> bool:
         groups = self.schema.groups
-        return any(g.actions and table.group in (None, g.name) for g in groups)
-
-    def _action_column(self, columns: Columns) -> str:
-        if not columns.action:
-            raise UserError("columns.action: missing; a group lists several actions")
-        return columns.action
+        return any(group.actions and table.group in (None, group.name) for group in groups)
 
     def _check(self, batch: Batch, table: Table) -> dict[str, np.ndarray]:
-        """Checks a batch and converts its good rows."""
+        """Checks a batch and converts its good log rows."""
         columns, data = table.columns, batch.table
-        problems: list[Problem] = []
-        users, found_problems = parse_ids(
-            data[columns.user], columns.user, self.schema.user_id_type
-        )
-        problems += found_problems
-        times, found_problems = parse_times(data[columns.time], columns.time, self.schema.time_unit)
-        problems += found_problems
-        names = [group.name for group in self.schema.groups]
-        if table.group is None:
-            groups, found_problems = parse_choice(
-                data[columns.group], columns.group, names, "group"
-            )
-            problems += found_problems
-        else:
-            groups = np.full(batch.table.num_rows, names.index(table.group))
-        labels = np.full(len(groups), EVENT)
-        if table.is_labelled:
-            labels, found_problems = parse_choice(
-                data[columns.label], columns.label, ["0", "1"], "label"
-            )
-            problems += found_problems
-        objects = np.zeros(len(groups), np.int64)
-        actions = np.ones(len(groups), np.int64)
-        for place, name in enumerate(names):
-            mine = groups == place
-            if mine.any():
-                problems += self._check_group(name, mine, batch, table, objects, actions)
-        good = self._rejections.reject(batch, problems)
-        rows = batch.first_row + np.arange(len(good))
-        checked = {
+        users, user_problems = parse_ids(data[columns.user], columns.user, self.schema.user_id_type)
+        times, time_problems = parse_times(data[columns.time], columns.time, self.schema.time_unit)
+        groups, group_problems = self._group_positions(data, table)
+        labels, label_problems = _labels(data, table)
+        objects, actions, object_problems = self._objects_and_actions(data, table, groups)
+        # The first problem of a log row is the one reported.
+        problems = [
+            *user_problems,
+            *time_problems,
+            *group_problems,
+            *label_problems,
+            *object_problems,
+        ]
+        is_good = self._rejections.reject(batch, problems)
+        events = {
             "user": users,
             "group": groups,
             "label": labels,
             "object": objects,
             "action": actions,
             "time": times,
-            "file": np.full(len(good), len(self.files) - 1),
-            "row": rows,
+            "file": np.full(data.num_rows, len(self.files) - 1),
+            "row": batch.first_row + np.arange(data.num_rows),
         }
-        return {name: values[good] for name, values in checked.items()}
+        return {name: values[is_good] for name, values in events.items()}
 
-    def _check_group(
-        self,
-        name: str,
-        mine: np.ndarray,
-        batch: Batch,
-        table: Table,
-        objects: np.ndarray,
-        actions: np.ndarray,
-    ) -> list[Problem]:
-        """Fills in `objects` and `actions` of the rows of one group."""
-        columns = table.columns
-        chosen = batch.table.filter(pa.array(mine))
-        group = self.schema.group(name)
-        ids, found = parse_ids(chosen[columns.object], columns.object, group.id_type)
-        is_bad = np.any([problem.rows for problem in found], axis=0)
+    def _group_positions(self, data: pa.Table, table: Table) -> tuple[np.ndarray, list[Problem]]:
+        """The position of each log row's group in the schema; -1 for an unknown group."""
+        names = [group.name for group in self.schema.groups]
+        if table.group is None:
+            column = table.columns.group
+            return parse_choice(data[column], column, names, "group")
+        return np.full(data.num_rows, names.index(table.group)), []
+
+    def _objects_and_actions(
+        self, data: pa.Table, table: Table, groups: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
+        """The object number and the action index of each log row, and what is wrong with them."""
+        objects = np.zeros(data.num_rows, np.int64)
+        actions = np.ones(data.num_rows, np.int64)
+        problems: list[Problem] = []
+        for position, group in enumerate(self.schema.groups):
+            in_group = groups == position
+            if in_group.any():
+                group_data = data.filter(pa.array(in_group))
+                objects[in_group], group_problems = self._object_numbers(group_data, table, group)
+                if group.actions and not table.is_labelled:
+                    actions[in_group], action_problems = _action_indices(group_data, table, group)
+                    group_problems += action_problems
+                problems += [_of_all_rows(problem, in_group) for problem in group_problems]
+        return objects, actions, problems
+
+    def _object_numbers(
+        self, data: pa.Table, table: Table, group: Group
+    ) -> tuple[np.ndarray, list[Problem]]:
+        """The object number of each log row of one group; -1 where there is none."""
+        column = table.columns.object
+        ids, problems = parse_ids(data[column], column, group.id_type)
+        is_id = ~np.any([problem.is_bad for problem in problems], axis=0)
         numbers = np.full(len(ids), -1)
-        numbers[~is_bad] = self.objects[name].numbers(ids[~is_bad])
-        objects[mine] = numbers
+        numbers[is_id] = self.objects[group.name].numbers(ids[is_id])
+        is_missing = is_id & (numbers < 0)
         expected = f"an object of {group.objects}"
-        missing = (numbers < 0) & ~is_bad
-        found.append(Problem(missing, columns.object, expected, "object not in its table"))
-        if group.actions and not table.is_labelled:
-            column = self._action_column(columns)
-            choices, unknown = parse_choice(chosen[column], column, list(group.actions), "action")
-            actions[mine] = choices + 1
-            found += unknown
-        spread = []
-        for problem in found:
-            rows = np.zeros(len(mine), bool)
-            rows[mine] = problem.rows
-            spread.append(dataclasses.replace(problem, rows=rows))
-        return spread
+        missing = Problem(is_missing, column, expected, "object not in its table")
+        return numbers, [*problems, missing]
+
+
+def _common_tables(schema: Schema, events: Sequence[str]) -> list[Table]:
+    """The common table of events, or nothing where every group has a table for itself."""
+    if events:
+        files = [file for pattern in events for file in expand(pattern, Path())]
+        groups = [group for group in schema.groups if not group.events]
+        if not groups:
+            raise UserError("common events are given, but every group names a table of its own")
+        if not schema.columns.group and len(groups) != 1:
+            raise UserError(
+                f"columns.group: missing; the common events may be of {len(groups)} groups"
+            )
+        name = None if schema.columns.group else groups[0].name
+        return [Table(files, schema.columns, name, False)]
+    for group in schema.groups:
+        if not group.events and not group.impressions:
+            raise UserError(
+                f"group {group.name!r} names no table of events, and no common events are given"
+            )
+    return []
+
+
+def _id_batches(table: Table) -> Iterator[Batch]:
+    """The columns of a table that hold ids, and the one that says of which group."""
+    columns = table.columns
+    names = [columns.user, columns.object]
+    if table.group is None:
+        names.append(columns.group)
+    for file in table.files:
+        yield from read_batches(file, names)
+
+
+def _object_ids(batch: Batch, table: Table, group: Group) -> pa.ChunkedArray:
+    """The object ids of a batch that belong to one group."""
+    ids = batch.table[table.columns.object]
+    if table.group is not None:
+        return ids
+    in_group = as_strings(batch.table[table.columns.group]) == group.name
+    return ids.filter(pa.array(in_group))
+
+
+def _labels(data: pa.Table, table: Table) -> tuple[np.ndarray, list[Problem]]:
+    """The label of each log row: 0 or 1, or `EVENT`."""
+    if not table.is_labelled:
+        return np.full(data.num_rows, EVENT), []
+    column = table.columns.label
+    return parse_choice(data[column], column, ["0", "1"], "label")
+
+
+def _action_column(columns: Columns) -> str:
+    if not columns.action:
+        raise UserError("columns.action: missing; a group lists several actions")
+    return columns.action
+
+
+def _action_indices(data: pa.Table, table: Table, group: Group) -> tuple[np.ndarray, list[Problem]]:
+    """The action index of each log row of one group; index 0 is for unknown actions."""
+    column = _action_column(table.columns)
+    positions, problems = parse_choice(data[column], column, list(group.actions), "action")
+    return positions + 1, problems
+
+
+def _of_all_rows(problem: Problem, in_group: np.ndarray) -> Problem:
+    """A problem of one group's log rows as a problem of all log rows."""
+    is_bad = np.zeros(len(in_group), bool)
+    is_bad[in_group] = problem.is_bad
+    return dataclasses.replace(problem, is_bad=is_bad)

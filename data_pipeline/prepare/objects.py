@@ -1,4 +1,9 @@
-"""The objects of a group: their ids, their side features, and how often they occur."""
+"""The objects of a group: their ids, their side features, and how often they occur.
+
+While logs are prepared an object goes by its *object number*: the position at which it was met,
+in its table or else in the events. When all are counted it gets its *object index*, by which
+prepared data and models know it; `data_pipeline.schema.Group` says in which order.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -7,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from data_pipeline.core.errors import UserError
-from data_pipeline.prepare.parsing import as_lists, as_strings, id_type, parse_ids, shown
-from data_pipeline.prepare.rejections import check_table, joined
-from data_pipeline.readers import Batch, expand, read_table
+from data_pipeline.prepare.parsing import as_lists, as_strings, format_value, id_type, parse_ids
+from data_pipeline.prepare.rejections import check_table
+from data_pipeline.readers import Batch, expand, join_column, read_table
 from data_pipeline.schema import Feature, Group
 
 
@@ -20,6 +25,12 @@ class FeatureValues:
     Attributes:
         values: All values, object (str).
         lengths: How many each object has, int64 [objects]; at most 1 unless multi-valued.
+
+    Example:
+
+    >>> genres = FeatureValues(np.array(["drama", "crime", "drama"], object), np.array([2, 0, 1]))
+    >>> [values.tolist() for values in np.split(genres.values, np.cumsum(genres.lengths)[:-1])]
+    [['drama', 'crime'], [], ['drama']]
     """
 
     values: np.ndarray
@@ -36,8 +47,21 @@ class Objects:
         group: The group, its `id_type` known.
         table: Batches of its object table; None where it has none.
 
+    Attributes:
+        group: The group.
+        is_open: Whether events may bring new objects: there is no object table.
+        features: Values of the group's features, by feature name.
+
     Raises:
         UserError: An id in the table is missing or occurs twice.
+
+    Example:
+
+    >>> objects = Objects(Group("item", id_type="int"), None)
+    >>> objects.numbers(np.array([70, 50, 70])).tolist()
+    [0, 1, 0]
+    >>> objects.ids.tolist()
+    [70, 50]
     """
 
     def __init__(self, group: Group, table: list[Batch] | None) -> None:
@@ -45,7 +69,7 @@ class Objects:
         self.is_open = table is None
         self.features: dict[str, FeatureValues] = {}
         self._index = pd.Index([], dtype="int64" if group.id_type == "int" else object)
-        self._logged = np.zeros(0, bool)
+        self._is_logged = np.zeros(0, bool)
         self._occurrences = np.zeros(0, np.int64)
         self._counts = np.zeros(0, np.int64)
         if table is not None:
@@ -54,35 +78,35 @@ class Objects:
 
     @property
     def ids(self) -> np.ndarray:
-        """The ids, int64 or object (str), by number."""
+        """The ids, int64 or object (str), by object number."""
         return self._index.to_numpy()
 
     def numbers(self, ids: np.ndarray) -> np.ndarray:
-        """Returns the numbers of objects, int64; -1 for those that the object table lacks."""
-        found = self._index.get_indexer(ids)
-        if self.is_open and (found < 0).any():
-            new = pd.unique(ids[found < 0])
-            self._index = self._index.append(pd.Index(new, dtype=self._index.dtype))
+        """Returns the object number of each id, int64; -1 for ids that the object table lacks."""
+        numbers = self._index.get_indexer(ids)  # type: ignore[arg-type]
+        if self.is_open and (numbers < 0).any():
+            new_ids = pd.unique(ids[numbers < 0])
+            self._index = self._index.append(pd.Index(new_ids, dtype=self._index.dtype))
             self._grow()
-            found = self._index.get_indexer(ids)
-        return found
+            numbers = self._index.get_indexer(ids)  # type: ignore[arg-type]
+        return numbers
 
     def count(self, numbers: np.ndarray, is_training: np.ndarray, is_taken: np.ndarray) -> None:
         """Counts occurrences.
 
         Args:
-            numbers: Which objects occurred, int64 [n].
+            numbers: Object numbers of what occurred, int64 [n].
             is_training: Whether in the training period, bool [n].
             is_taken: Whether anything was done to it: not so for a candidate shown in vain.
         """
         size = len(self._counts)
-        self._logged[numbers] = True
+        self._is_logged[numbers] = True
         self._occurrences += np.bincount(numbers[is_training], minlength=size)
         self._counts += np.bincount(numbers[is_training & is_taken], minlength=size)
 
     @property
     def train_counts(self) -> np.ndarray:
-        """How often each object was taken in the training period, int64, by number."""
+        """How often each object was taken in the training period, int64, by object number."""
         return self._counts
 
     @property
@@ -98,30 +122,31 @@ class Objects:
     @property
     def num_logged(self) -> int:
         """How many objects occurred at all."""
-        return int(self._logged.sum())
+        return int(self._is_logged.sum())
 
     def ranked(self) -> np.ndarray:
-        """Returns the numbers in the order of their rows; see `atrank_tf.schema.Group`."""
+        """Returns the object numbers in the order of their object indices."""
         by_id = np.argsort(self.ids, kind="stable")
         rank_of_id = np.empty_like(by_id)
         rank_of_id[by_id] = np.arange(len(by_id))
-        is_new = self._occurrences == 0
-        return np.lexsort((rank_of_id, -self._counts, ~self._logged, is_new))
+        is_untrained = self._occurrences == 0
+        return np.lexsort((rank_of_id, -self._counts, ~self._is_logged, is_untrained))
 
     def _grow(self) -> None:
-        more = len(self._index) - len(self._counts)
-        self._logged = np.concatenate([self._logged, np.zeros(more, bool)])
-        self._occurrences = np.concatenate([self._occurrences, np.zeros(more, np.int64)])
-        self._counts = np.concatenate([self._counts, np.zeros(more, np.int64)])
+        """Makes room for the counts of objects that were met since."""
+        num_new = len(self._index) - len(self._counts)
+        self._is_logged = np.concatenate([self._is_logged, np.zeros(num_new, bool)])
+        self._occurrences = np.concatenate([self._occurrences, np.zeros(num_new, np.int64)])
+        self._counts = np.concatenate([self._counts, np.zeros(num_new, np.int64)])
 
     def _read(self, table: list[Batch]) -> None:
         column = self.group.object_column
-        parts = []
+        ids_of_batches = []
         for batch in table:
             ids, problems = parse_ids(batch.table[column], column, self.group.id_type)
             check_table(batch, problems)
-            parts.append(ids)
-        self._index = pd.Index(np.concatenate(parts))
+            ids_of_batches.append(ids)
+        self._index = pd.Index(np.concatenate(ids_of_batches))
         self._raise_on_repeats(table, column)
         for feature in self.group.features:
             self.features[feature.name] = _feature_values(table, feature)
@@ -130,14 +155,14 @@ class Objects:
         repeats = np.flatnonzero(self._index.duplicated())
         if not len(repeats):
             return
-        row = int(repeats[0])
+        position = int(repeats[0])
         for batch in table:
-            if row < batch.table.num_rows:
+            if position < batch.table.num_rows:
                 raise UserError(
-                    f"{batch.file}: row {batch.first_row + row}: column {column!r}: "
-                    f"{shown(batch.table[column], row)}: expected each id once"
+                    f"{batch.file}: row {batch.first_row + position}: column {column!r}: "
+                    f"{format_value(batch.table[column], position)}: expected each id once"
                 )
-            row -= batch.table.num_rows
+            position -= batch.table.num_rows
 
 
 def open_objects(group: Group, base: Path) -> tuple[Group, Objects | None]:
@@ -150,6 +175,14 @@ def open_objects(group: Group, base: Path) -> tuple[Group, Objects | None]:
     Returns:
         The group with its `id_type`, and its objects; None where it has no table and its
         id type is still to be found in the events.
+
+    Example:
+
+    >>> _ = (tmp / "items.csv").write_text("object,category\\n70,tea\\n50,\\n")
+    >>> group = Group("item", features=(Feature("category"),), objects="items.csv")
+    >>> group, objects = open_objects(group, tmp)
+    >>> group.id_type, objects.ids.tolist(), objects.features["category"].lengths.tolist()
+    ('int', [70, 50], [1, 0])
     """
     if not group.objects:
         return group, Objects(group, None) if group.id_type else None
@@ -157,17 +190,19 @@ def open_objects(group: Group, base: Path) -> tuple[Group, Objects | None]:
     lists = [f.column or f.name for f in group.features if f.multivalued]
     table = read_table(expand(group.objects, base), columns, lists)
     if not group.id_type:
-        group = dataclasses.replace(group, id_type=id_type(joined(table, group.object_column)))
+        ids = join_column(table, group.object_column)
+        group = dataclasses.replace(group, id_type=id_type(ids))
     return group, Objects(group, table)
 
 
 def _feature_values(table: list[Batch], feature: Feature) -> FeatureValues:
-    column = joined(table, feature.column or feature.name)
+    column = join_column(table, feature.column or feature.name)
     if feature.multivalued:
         values, lengths = as_lists(column, feature.separator)
-        owner = np.repeat(np.arange(len(lengths)), lengths)
-        first = ~pd.DataFrame({"owner": owner, "value": values}).duplicated().to_numpy()
-        return FeatureValues(values[first], np.bincount(owner[first], minlength=len(lengths)))
+        owners = np.repeat(np.arange(len(lengths)), lengths)
+        is_first = ~pd.DataFrame({"owner": owners, "value": values}).duplicated().to_numpy()
+        lengths = np.bincount(owners[is_first], minlength=len(lengths))
+        return FeatureValues(values[is_first], lengths)
     values = as_strings(column)
-    is_there = np.array([value is not None for value in values], bool)
-    return FeatureValues(values[is_there], is_there.astype(np.int64))
+    has_value = np.array([value is not None for value in values], bool)
+    return FeatureValues(values[has_value], has_value.astype(np.int64))

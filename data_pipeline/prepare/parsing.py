@@ -22,23 +22,35 @@ _LATEST = pd.Timestamp("2200-01-01")
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Rows of a column that cannot be used.
+    """Log rows that cannot be used, because of one column.
 
     Attributes:
-        rows: Their places in the batch: bool [rows].
+        is_bad: Which rows of the batch: bool [rows].
         column: The column.
         expected: What was expected instead.
         reason: The same in a word or two, to count by.
+
+    Example:
+
+    >>> ids, problems = parse_ids(pa.chunked_array([["7", None]]), "user", "int")
+    >>> problems[0].is_bad.tolist(), problems[0].reason
+    ([False, True], 'null id')
     """
 
-    rows: np.ndarray
+    is_bad: np.ndarray
     column: str
     expected: str
     reason: str
 
 
 def id_type(column: pa.ChunkedArray) -> IdType:
-    """Returns "int" where all of a column's values are integers, otherwise "string"."""
+    """Returns "int" where all of a column's values are integers, otherwise "string".
+
+    Example:
+
+    >>> id_type(pa.chunked_array([["7", "12"]])), id_type(pa.chunked_array([["007", "12"]]))
+    ('int', 'string')
+    """
     kind = column.type
     if pt.is_dictionary(kind):
         return id_type(pc.cast(column, kind.value_type))
@@ -48,8 +60,8 @@ def id_type(column: pa.ChunkedArray) -> IdType:
         values = _floats(column)
         return "int" if np.all((values == np.floor(values)) | np.isnan(values)) else "string"
     if pt.is_string(kind) or pt.is_large_string(kind):
-        matches = pc.all(pc.match_substring_regex(column, _INTEGER)).as_py()
-        return "string" if matches is False else "int"
+        all_match = pc.all(pc.match_substring_regex(column, _INTEGER)).as_py()
+        return "string" if all_match is False else "int"
     return "string"
 
 
@@ -63,6 +75,11 @@ def parse_ids(column: pa.ChunkedArray, name: str, kind: str) -> tuple[np.ndarray
 
     Returns:
         int64 or object (str) [rows], and the rows that hold no id.
+
+    Example:
+
+    >>> parse_ids(pa.chunked_array([["7", "12"]]), "user", "int")[0].tolist()
+    [7, 12]
     """
     is_null = pc.is_null(column, nan_is_null=True).to_numpy()
     if kind == "int":
@@ -89,59 +106,63 @@ def parse_times(column: pa.ChunkedArray, name: str, unit: str) -> tuple[np.ndarr
 
     Returns:
         int64 [rows] in `unit`, floored; and the rows that hold no time.
+
+    Example:
+
+    >>> parse_times(pa.chunked_array([["60", "1970-01-02", "noon"]]), "time", "s")[0].tolist()
+    [60, 86400, 0]
     """
     is_null = pc.is_null(column).to_numpy()
-    kind = column.type
     per_second = {"s": 1, "ms": 1000}[unit]
-    if pt.is_timestamp(kind) or pt.is_date(kind):
-        times = _floats(_datetime_units(column, per_second))
-    elif pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind):
-        times = _floats(column)
-    else:
-        text = _as_text(column)
-        is_number = pc.match_substring_regex(text, _NUMBER).fill_null(False).to_numpy(False)
-        strings = text.to_pandas().to_numpy(object)
-        times = np.full(len(strings), np.nan)
-        times[is_number] = strings[is_number].astype(np.float64)
-        rest = ~is_number & ~is_null
-        if rest.any():
-            stamps = pd.to_datetime(
-                pd.Series(strings[rest]), errors="coerce", utc=True, format="ISO8601"
-            )
-            times[rest] = _floats(_datetime_units(pa.chunked_array([pa.array(stamps)]), per_second))
-    finite = np.isfinite(times)
-    is_negative = finite & (times < 0)
-    is_late = finite & (times >= _LATEST.timestamp() * per_second)
+    times = _times_as_floats(column, is_null, per_second)
+    is_finite = np.isfinite(times)
+    is_negative = is_finite & (times < 0)
+    is_late = is_finite & (times >= _LATEST.timestamp() * per_second)
     # Up to the year 2200 a float holds every second and millisecond exactly.
-    values = np.where(finite & ~is_negative & ~is_late, times, 0).astype(np.int64)
+    values = np.where(is_finite & ~is_negative & ~is_late, times, 0).astype(np.int64)
     hint = "a time before the year 2200" + (
         " (if it is in milliseconds, set time_unit to ms)" if unit == "s" else ""
     )
     return values, [
         Problem(is_null, name, "a time", "null time"),
-        Problem(~finite & ~is_null, name, "a number or an ISO 8601 datetime", "unreadable time"),
+        Problem(~is_finite & ~is_null, name, "a number or an ISO 8601 datetime", "unreadable time"),
         Problem(is_negative, name, "a time of 0 or more", "negative time"),
         Problem(is_late, name, hint, "time beyond the year 2200"),
     ]
 
 
-def _datetime_units(column: pa.ChunkedArray, per_second: int) -> pa.ChunkedArray:
-    zone = getattr(column.type, "tz", None)
-    milliseconds = pc.cast(column, pa.timestamp("ms", zone), safe=False)
-    return pc.divide(pc.cast(milliseconds, pa.int64()), 1000 // per_second)
-
-
 def parse_choice(
     column: pa.ChunkedArray, name: str, choices: list[str], what: str
 ) -> tuple[np.ndarray, list[Problem]]:
-    """Converts values out of a list of choices to their places in it, int64 [rows]."""
-    values = pd.Index(choices).get_indexer(_as_text(column).to_pandas().to_numpy(object))
+    """Converts values out of a list of choices to their positions in it.
+
+    Args:
+        column: The column.
+        name: Its name.
+        choices: The values that it may hold.
+        what: What a value is, for the reason of a problem.
+
+    Returns:
+        int64 [rows], -1 where a value is no choice; and those rows.
+
+    Example:
+
+    >>> parse_choice(pa.chunked_array([["buy", "steal"]]), "action", ["view", "buy"], "action")[0]
+    array([ 1, -1])
+    """
+    positions = pd.Index(choices).get_indexer(_as_text(column).to_pandas().to_numpy(object))
     expected = f"one of {', '.join(choices)}"
-    return values, [Problem(values < 0, name, expected, f"unknown {what}")]
+    return positions, [Problem(positions < 0, name, expected, f"unknown {what}")]
 
 
 def as_strings(column: pa.ChunkedArray) -> np.ndarray:
-    """Returns the values of a categorical feature as str or None, object [rows]."""
+    """Returns the values of a categorical feature as str or None, object [rows].
+
+    Example:
+
+    >>> as_strings(pa.chunked_array([[1.0, None]])).tolist()
+    ['1', None]
+    """
     return _as_text(column).to_pandas().astype(object).where(lambda s: s.notna(), None).to_numpy()
 
 
@@ -154,28 +175,50 @@ def as_lists(column: pa.ChunkedArray, separator: str) -> tuple[np.ndarray, np.nd
 
     Returns:
         The values, object (str) [all values], and how many each row has, int64 [rows].
+
+    Example:
+
+    >>> values, lengths = as_lists(pa.chunked_array([["drama|crime", "", "drama"]]), "|")
+    >>> values.tolist(), lengths.tolist()
+    (['drama', 'crime', 'drama'], [2, 0, 1])
     """
     array = column.combine_chunks()
     if not (pt.is_list(array.type) or pt.is_large_list(array.type)):
         array = pc.split_pattern(_as_text(column).combine_chunks(), separator)
-    rows = pc.list_parent_indices(array).to_numpy()
+    owners = pc.list_parent_indices(array).to_numpy()
     values = as_strings(pa.chunked_array([pc.list_flatten(array)]))
-    stripped = np.array([v.strip() if v else "" for v in values], object)
-    keep = stripped != ""
-    return stripped[keep], np.bincount(rows[keep], minlength=len(array))
+    stripped = np.array([value.strip() if value else "" for value in values], object)
+    has_text = stripped != ""
+    return stripped[has_text], np.bincount(owners[has_text], minlength=len(array))
 
 
-def shown(column: pa.ChunkedArray, row: int) -> str:
-    """Returns a value as an error message shows it."""
-    value = column[row].as_py()
+def format_value(column: pa.ChunkedArray, position: int) -> str:
+    """Returns a value of a column as an error message shows it.
+
+    Example:
+
+    >>> format_value(pa.chunked_array([[None, 7]]), 0), format_value(pa.chunked_array([["x"]]), 0)
+    ('empty', "'x'")
+    """
+    value = column[position].as_py()
     return "empty" if value is None else repr(str(value))[:80]
 
 
-def parse_moment(value: int | str | None, name: str, unit: str) -> int:
+def parse_split_time(value: int | str | None, name: str, unit: str) -> int:
     """Converts a setting, an integer in `unit` or an ISO 8601 date or datetime, to an integer.
+
+    Args:
+        value: The setting.
+        name: Its name.
+        unit: "s" or "ms".
 
     Raises:
         UserError: It is neither.
+
+    Example:
+
+    >>> parse_split_time("1970-01-02", "split.test_start", "ms")
+    86400000
     """
     if value is None:
         raise UserError(f"{name}: missing; a split by time needs it")
@@ -184,14 +227,41 @@ def parse_moment(value: int | str | None, name: str, unit: str) -> int:
         if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
             stamp = datetime.datetime.fromisoformat(value)
             stamp = stamp if stamp.tzinfo else stamp.replace(tzinfo=datetime.UTC)
-            moment = int(stamp.timestamp() * per_second)
+            time = int(stamp.timestamp() * per_second)
         else:
-            moment = int(value)
+            time = int(value)
     except ValueError as error:
         raise UserError(f"{name}: {value!r}: expected an ISO 8601 date or datetime") from error
-    if not 0 <= moment < _LATEST.timestamp() * per_second:
+    if not 0 <= time < _LATEST.timestamp() * per_second:
         raise UserError(f"{name}: {value!r}: expected a time between 1970 and 2200")
-    return moment
+    return time
+
+
+def _times_as_floats(column: pa.ChunkedArray, is_null: np.ndarray, per_second: int) -> np.ndarray:
+    """Timestamps of any kind in units of `per_second`, float64 [rows]; NaN for no time."""
+    kind = column.type
+    if pt.is_timestamp(kind) or pt.is_date(kind):
+        return _floats(_datetime_units(column, per_second))
+    if pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind):
+        return _floats(column)
+    text = _as_text(column)
+    is_number = pc.match_substring_regex(text, _NUMBER).fill_null(False).to_numpy(False)
+    strings = text.to_pandas().to_numpy(object)
+    times = np.full(len(strings), np.nan)
+    times[is_number] = strings[is_number].astype(np.float64)
+    is_date = ~is_number & ~is_null
+    if is_date.any():
+        stamps = pd.to_datetime(
+            pd.Series(strings[is_date]), errors="coerce", utc=True, format="ISO8601"
+        )
+        times[is_date] = _floats(_datetime_units(pa.chunked_array([pa.array(stamps)]), per_second))
+    return times
+
+
+def _datetime_units(column: pa.ChunkedArray, per_second: int) -> pa.ChunkedArray:
+    zone = getattr(column.type, "tz", None)
+    milliseconds = pc.cast(column, pa.timestamp("ms", zone), safe=False)
+    return pc.divide(pc.cast(milliseconds, pa.int64()), 1000 // per_second)
 
 
 def _integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
@@ -202,17 +272,17 @@ def _integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         return column.fill_null(0).to_numpy().astype(np.int64), is_null
     if pt.is_floating(kind):
         floats = _floats(column)
-        good = np.isfinite(floats) & (floats == np.floor(floats)) & (np.abs(floats) < 2**53)
-        return np.where(good, floats, 0).astype(np.int64), ~good
+        is_good = np.isfinite(floats) & (floats == np.floor(floats)) & (np.abs(floats) < 2**53)
+        return np.where(is_good, floats, 0).astype(np.int64), ~is_good
     text = _as_text(column)
-    good = pc.match_substring_regex(text, _INTEGER).fill_null(False).to_numpy(False)
-    kept = pc.if_else(pa.chunked_array([pa.array(good)]), text, "0")
+    is_good = pc.match_substring_regex(text, _INTEGER).fill_null(False).to_numpy(False)
+    digits = pc.if_else(pa.chunked_array([pa.array(is_good)]), text, "0")
     try:
-        return pc.cast(kept, pa.int64()).to_numpy(), ~good
-    except pa.ArrowInvalid:  # Some are beyond 64 bits: tell which.
-        fits = np.array([-(2**63) <= int(value) < 2**63 for value in kept.to_pylist()])
-        kept = pc.if_else(pa.chunked_array([pa.array(fits)]), kept, "0")
-        return pc.cast(kept, pa.int64()).to_numpy(), ~(good & fits)
+        return pc.cast(digits, pa.int64()).to_numpy(), ~is_good
+    except pa.ArrowInvalid:  # Some are beyond 64 bits: find out which.
+        fits = np.array([-(2**63) <= int(value) < 2**63 for value in digits.to_pylist()])
+        digits = pc.if_else(pa.chunked_array([pa.array(fits)]), digits, "0")
+        return pc.cast(digits, pa.int64()).to_numpy(), ~(is_good & fits)
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

@@ -18,6 +18,13 @@ class Partitions:
     Args:
         directory: Where the files are written.
         count: How many there are.
+
+    Example:
+
+    >>> with Partitions(tmp, count=2) as partitions:
+    ...     partitions.add({"user": np.array([7, 8, 7]), "time": np.array([1, 2, 3])})
+    >>> sorted(time for columns in partitions for time in columns["time"].tolist())
+    [1, 2, 3]
     """
 
     def __init__(self, directory: Path, count: int) -> None:
@@ -44,9 +51,10 @@ class Partitions:
         Args:
             columns: Arrays of one length; `user` decides on the partition.
         """
-        place = pd.util.hash_array(columns["user"]) % np.uint64(len(self._files))
-        order = np.argsort(place, kind="stable")
-        bounds = np.searchsorted(place[order], np.arange(len(self._files) + 1, dtype=np.uint64))
+        partition = pd.util.hash_array(columns["user"]) % np.uint64(len(self._files))
+        order = np.argsort(partition, kind="stable")
+        numbers = np.arange(len(self._files) + 1, dtype=np.uint64)
+        bounds = np.searchsorted(partition[order], numbers)
         table = pa.table(columns).take(order)
         for i, (start, end) in enumerate(itertools.pairwise(bounds)):
             if start < end:

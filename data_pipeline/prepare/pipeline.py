@@ -16,8 +16,8 @@ from data_pipeline.core.errors import UserError
 from data_pipeline.core.progress import Progress
 from data_pipeline.manifest import Manifest, Shard
 from data_pipeline.prepare import timelines
-from data_pipeline.prepare.ingest import Ingest, find_tables
-from data_pipeline.prepare.parsing import parse_moment
+from data_pipeline.prepare.ingest import EVENT, Ingest, find_tables
+from data_pipeline.prepare.parsing import parse_split_time
 from data_pipeline.prepare.partitions import Partitions
 from data_pipeline.prepare.rejections import Rejections
 from data_pipeline.prepare.vocabularies import number_objects
@@ -47,11 +47,11 @@ def prepare(
     memory is bounded by the largest part and the tables of objects.
 
     Args:
-        schema: What the logs hold; see `atrank_tf.Schema`.
+        schema: What the logs hold; see `data_pipeline.Schema`.
         output_dir: Where the prepared data appears, whole or not at all.
         events: Paths or globs of the common table of events, if there is one.
         base_dir: Directory that relative paths in the schema start at.
-        on_bad_rows: "fail" at the first row that cannot be used, or "skip" such rows and
+        on_bad_rows: "fail" at the first log row that cannot be used, or "skip" such rows and
             list them in `rejected.jsonl`.
         memory_budget_mb: About how much memory a part may take.
         overwrite: Whether to replace prepared data that is already there.
@@ -61,6 +61,14 @@ def prepare(
 
     Raises:
         UserError: Something about the logs, the schema or the arguments is not right.
+
+    Example:
+
+    >>> _ = (tmp / "events.csv").write_text("user,object,time\\n7,5,100\\n7,6,200\\n")
+    >>> schema = Schema(groups=(Group("item"),), targets=("item",))
+    >>> manifest = prepare(schema, tmp / "data", [str(tmp / "events.csv")])
+    >>> manifest.users, manifest.events, TimelineData(tmp / "data").num_targets("test")
+    (1, {'item': 2}, 1)
     """
     if on_bad_rows not in ("fail", "skip"):
         raise UserError(f"on_bad_rows {on_bad_rows!r}: expected fail or skip")
@@ -70,8 +78,8 @@ def prepare(
     _check_output(output, overwrite)
     schema = _with_split_in_units(schema)
     tables = find_tables(schema, events, Path(base_dir))
-    rows = estimate_rows([file for table in tables for file in table.files])
-    count = max(_MIN_PARTITIONS, rows * _BYTES_PER_EVENT // (memory_budget_mb << 20) + 1)
+    num_rows = estimate_rows([file for table in tables for file in table.files])
+    num_parts = max(_MIN_PARTITIONS, num_rows * _BYTES_PER_EVENT // (memory_budget_mb << 20) + 1)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         work, result = Path(temporary) / "work", Path(temporary) / "result"
@@ -79,10 +87,10 @@ def prepare(
         result.mkdir()
         rejections = Rejections(result, skip=on_bad_rows == "skip")
         ingest = Ingest(schema, Path(base_dir), rejections)
-        partitions = Partitions(work, count)
+        partitions = Partitions(work, num_parts)
         with partitions:
             ingest.read(tables, partitions)
-        prepared = _write(ingest, partitions, rejections, rows, result)
+        prepared = _write(ingest, partitions, rejections, num_rows, result)
         if output.exists():
             output.rename(Path(temporary) / "replaced")
         result.rename(output)
@@ -105,6 +113,13 @@ def prepare_recipe(
 
     Raises:
         UserError: As for `prepare`; or a file of the data set is missing.
+
+    Example:
+
+    >>> _ = (tmp / "ratings.csv").write_text("user,movie,rating,time\\n7,5,4.5,100\\n")
+    >>> _ = (tmp / "movies.csv").write_text("movie,title,genre\\n5,Heat (1995),Action|Crime\\n")
+    >>> prepare_recipe("movielens", str(tmp), tmp / "movielens").events
+    {'movie': 1}
     """
     _check_output(Path(output_dir), settings.get("overwrite", False))
     with tempfile.TemporaryDirectory() as work:
@@ -128,6 +143,13 @@ def prepare_logs(
 
     Raises:
         UserError: As for `prepare`; or the file holds no schema.
+
+    Example:
+
+    >>> _ = (tmp / "events.csv").write_text("user,object,time\\n7,5,100\\n7,6,200\\n")
+    >>> _ = (tmp / "schema.json").write_text('{"groups": [{"name": "item"}], "targets": ["item"]}')
+    >>> prepare_logs(tmp / "schema.json", [str(tmp / "events.csv")], tmp / "mine").time_range
+    (100, 200)
     """
     _check_output(Path(output_dir), settings.get("overwrite", False))
     return prepare(Schema.load(schema), output_dir, events, Path(schema).parent, **settings)
@@ -137,49 +159,20 @@ def _write(
     ingest: Ingest, partitions: Partitions, rejections: Rejections, num_rows: int, result: Path
 ) -> Manifest:
     """Two passes over the partitions: count the objects; index them and write shards."""
-    # Here, since it loads TensorFlow: whoever prepares a part of the logs only needs the rest.
-    from data_pipeline.prepare.shards import write_shard
-
-    schema = ingest.schema
-    settled = result.parent / "settled"
-    settled.mkdir()
-    progress = Progress("counting", "events", num_rows)
-    files: list[Path] = []
-    for columns in partitions:
-        part = timelines.build(columns, schema, ingest.files, rejections)
-        timelines.count_objects(part, schema, ingest.objects)
-        files.append(settled / f"{len(files)}.npz")
-        np.savez(files[-1], **_arrays(part))  # type: ignore[arg-type]
-        progress.advance(len(columns["user"]))
+    counted = result.parent / "counted"
+    counted.mkdir()
+    files = _count(ingest, partitions, rejections, num_rows, counted)
     if not files:
         raise UserError("no row of the logs can be used")
-    schema, object_indices = number_objects(schema, ingest.objects, result)
-
-    (result / "shards").mkdir()
-    progress = Progress("writing", "events", num_rows)
-    shards = []
-    users: list[np.ndarray] = []
-    totals = _Totals(schema)
-    for i, file in enumerate(files):
-        part = _timelines(file)
-        name = f"shards/timelines-{i:05d}-of-{len(files):05d}.tfrecord"
-        path = result / name
-        first_index = 1 + sum(len(ids) for ids in users)
-        write_shard(path, part, schema, object_indices, first_index)
-        users.append(part.users)
-        totals.add(part)
-        count = len(part.events["user"])
-        size = path.stat().st_size
-        shards.append(Shard(name, len(part.users), count, size, manifest.sha256(path)))
-        progress.advance(count)
-    ids = np.concatenate(users)
-    pq.write_table(pa.table({"user": ids}), result / "users.parquet")
-    schema = dataclasses.replace(schema, num_users=1 + len(ids))
+    schema, object_indices = number_objects(ingest.schema, ingest.objects, result)
+    shards, users, totals = _write_shards(files, schema, object_indices, num_rows, result)
+    pq.write_table(pa.table({"user": users}), result / "users.parquet")
+    schema = dataclasses.replace(schema, num_users=1 + len(users))
     schema.save(result)
     prepared = Manifest(
         version=__version__,
         fingerprint=_fingerprint(schema, shards, result),
-        users=len(ids),
+        users=len(users),
         events=totals.events,
         rejected=dict(rejections.counts),
         time_range=totals.time_range,
@@ -188,6 +181,56 @@ def _write(
     )
     prepared.save(result)
     return prepared
+
+
+def _count(
+    ingest: Ingest,
+    partitions: Partitions,
+    rejections: Rejections,
+    num_rows: int,
+    directory: Path,
+) -> list[Path]:
+    """Counts the objects; returns files in `directory` that hold each partition's timelines."""
+    progress = Progress("counting", "events", num_rows)
+    files: list[Path] = []
+    for columns in partitions:
+        part = timelines.build(columns, ingest.schema, ingest.files, rejections)
+        timelines.count_objects(part, ingest.schema, ingest.objects)
+        files.append(directory / f"{len(files)}.npz")
+        np.savez(files[-1], **_arrays(part))  # type: ignore[arg-type]
+        progress.advance(len(columns["user"]))
+    return files
+
+
+def _write_shards(
+    files: Sequence[Path],
+    schema: Schema,
+    object_indices: dict[str, np.ndarray],
+    num_rows: int,
+    result: Path,
+) -> tuple[list[Shard], np.ndarray, "_Totals"]:
+    """Writes a shard for each file of timelines; returns the shards, the user ids and counts."""
+    # Here, since it loads TensorFlow: whoever prepares a part of the logs only needs the rest.
+    from data_pipeline.prepare.shards import write_shard
+
+    (result / "shards").mkdir()
+    progress = Progress("writing", "events", num_rows)
+    totals = _Totals(schema)
+    shards: list[Shard] = []
+    users: list[np.ndarray] = []
+    for i, file in enumerate(files):
+        part = _timelines(file)
+        name = f"shards/timelines-{i:05d}-of-{len(files):05d}.tfrecord"
+        path = result / name
+        first_user_index = 1 + sum(len(ids) for ids in users)
+        write_shard(path, part, schema, object_indices, first_user_index)
+        users.append(part.users)
+        totals.add(part)
+        num_events = len(part.events["user"])
+        size = path.stat().st_size
+        shards.append(Shard(name, len(part.users), num_events, size, manifest.sha256(path)))
+        progress.advance(num_events)
+    return shards, np.concatenate(users), totals
 
 
 class _Totals:
@@ -207,12 +250,13 @@ class _Totals:
         is_train = timelines.is_training(part)
         splits = {"train": is_train, "validation": ~is_train & ~is_test, "test": is_test}
         is_target = timelines.is_target(events, self._schema)
-        for place, group in enumerate(self._schema.groups):
-            mine = events["group"] == place
-            self.events[group.name] += int((mine & (events["label"] == timelines.EVENT)).sum())
+        is_event = events["label"] == EVENT
+        for position, group in enumerate(self._schema.groups):
+            in_group = events["group"] == position
+            self.events[group.name] += int((in_group & is_event).sum())
             if group.name in self._schema.targets:
-                for split, chosen in splits.items():
-                    self.targets[split][group.name] += int((mine & is_target & chosen).sum())
+                for split, in_split in splits.items():
+                    self.targets[split][group.name] += int((in_group & is_target & in_split).sum())
         first, last = self.time_range
         self.time_range = (
             min(first, int(events["time"].min())),
@@ -248,8 +292,8 @@ def _check_output(output: Path, overwrite: bool) -> None:
 def _with_split_in_units(schema: Schema) -> Schema:
     split = schema.split
     if split.kind == "time":
-        start = parse_moment(split.validation_start, "split.validation_start", schema.time_unit)
-        test = parse_moment(split.test_start, "split.test_start", schema.time_unit)
+        start = parse_split_time(split.validation_start, "split.validation_start", schema.time_unit)
+        test = parse_split_time(split.test_start, "split.test_start", schema.time_unit)
         if start > test:
             raise UserError(f"split: validation_start {start} is after test_start {test}")
         split = dataclasses.replace(split, validation_start=start, test_start=test)

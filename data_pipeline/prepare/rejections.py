@@ -1,4 +1,4 @@
-"""What happens to rows that cannot be used: the first one ends the work, or all are listed."""
+"""What happens to log rows that cannot be used: the first ends the work, or all are listed."""
 
 import collections
 import dataclasses
@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from data_pipeline.core.errors import UserError
-from data_pipeline.prepare.parsing import Problem, shown
+from data_pipeline.prepare.parsing import Problem, format_value
 from data_pipeline.readers import Batch
 
 FILE_NAME = "rejected.jsonl"
@@ -18,7 +17,21 @@ FILE_NAME = "rejected.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class Rejected:
-    """A row that cannot be used: where it stands, what it holds, what was expected and why."""
+    """A log row that cannot be used.
+
+    Attributes:
+        file: Its file.
+        row: Its number in the file, from 1.
+        column: The column that is wrong.
+        value: What that holds.
+        expected: What was expected instead.
+        reason: The same in a word or two, to count by.
+
+    Example:
+
+    >>> Rejected("e.csv", 3, "time", "'noon'", "a number", "unreadable time").reason
+    'unreadable time'
+    """
 
     file: str
     row: int
@@ -29,7 +42,7 @@ class Rejected:
 
 
 class Rejections:
-    """Collects the rows that cannot be used.
+    """Collects the log rows that cannot be used.
 
     Args:
         directory: Where `rejected.jsonl` is written, if there is anything to write.
@@ -37,6 +50,13 @@ class Rejections:
 
     Attributes:
         counts: How many rows were left out, by reason.
+
+    Example:
+
+    >>> rejections = Rejections(tmp, skip=True)
+    >>> rejections.add([Rejected("e.csv", 3, "time", "'noon'", "a number", "unreadable time")])
+    >>> dict(rejections.counts), (tmp / "rejected.jsonl").exists()
+    ({'unreadable time': 1}, True)
     """
 
     def __init__(self, directory: Path, skip: bool) -> None:
@@ -45,7 +65,7 @@ class Rejections:
         self._skip = skip
 
     def reject(self, batch: Batch, problems: Sequence[Problem]) -> np.ndarray:
-        """Takes note of the rows of a batch that have a problem.
+        """Takes note of the log rows of a batch that have a problem.
 
         Args:
             batch: The batch.
@@ -57,22 +77,15 @@ class Rejections:
         Raises:
             UserError: There is such a row, and rows are not to be skipped.
         """
-        first = np.full(batch.table.num_rows, -1)
+        first_problem = np.full(batch.table.num_rows, -1)
         for i, problem in reversed(list(enumerate(problems))):
-            first[problem.rows] = i
-        bad = np.flatnonzero(first >= 0)
+            first_problem[problem.is_bad] = i
+        is_good = first_problem < 0
         self.add(
-            Rejected(
-                batch.file,
-                batch.first_row + row,
-                problems[first[row]].column,
-                shown(batch.table[problems[first[row]].column], row),
-                problems[first[row]].expected,
-                problems[first[row]].reason,
-            )
-            for row in bad.tolist()
+            _rejected(batch, position, problems[first_problem[position]])
+            for position in np.flatnonzero(~is_good).tolist()
         )
-        return first < 0
+        return is_good
 
     def add(self, rejected: Iterable[Rejected]) -> None:
         """Takes note of rows.
@@ -99,11 +112,25 @@ def check_table(batch: Batch, problems: Sequence[Problem]) -> None:
 
     Raises:
         UserError: There is a problem.
+
+    Example:
+
+    >>> import pyarrow as pa
+    >>> batch = Batch("items.csv", 1, pa.table({"object": ["tea", None]}))
+    >>> check_table(batch, [Problem(np.array([False, True]), "object", "an id", "null id")])
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: items.csv: row 2: column 'object': empty: expected an id...
     """
     Rejections(Path(), skip=False).reject(batch, problems)
 
 
-def joined(batches: Sequence[Batch], column: str) -> pa.ChunkedArray:
-    """Returns a column of several batches as one."""
-    chunks = [chunk for batch in batches for chunk in batch.table[column].chunks]
-    return pa.chunked_array(chunks)
+def _rejected(batch: Batch, position: int, problem: Problem) -> Rejected:
+    """The row at a position of a batch, with its problem."""
+    return Rejected(
+        file=batch.file,
+        row=batch.first_row + position,
+        column=problem.column,
+        value=format_value(batch.table[problem.column], position),
+        expected=problem.expected,
+        reason=problem.reason,
+    )

@@ -1,10 +1,22 @@
-"""What a directory of prepared data holds, in some lines."""
+"""What a directory of prepared data holds, in a few lines."""
 
 from data_pipeline.manifest import Manifest
 
 
 def format_summary(manifest: Manifest, directory: str) -> str:
-    """Returns how much of what was prepared, what was left out, and what is missing."""
+    """Returns how much of what was prepared, what was left out, and what is missing.
+
+    Args:
+        manifest: The manifest of the directory.
+        directory: The directory, as it is to be shown.
+
+    Example:
+
+    >>> print(format_summary(Manifest.load(toy_data()), "data/mine"))
+    wrote data/mine: 24 users, ... MB of timelines
+      item: ... events
+    ...
+    """
     size = sum(shard.bytes for shard in manifest.shards)
     lines = [f"wrote {directory}: {manifest.users:,} users, {size / 1e6:.1f} MB of timelines"]
     for group, count in manifest.events.items():

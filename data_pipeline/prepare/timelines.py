@@ -1,4 +1,4 @@
-"""Timelines: each user's events in order, without duplicates, and where his splits begin."""
+"""Timelines: each user's events in order, without duplicates, and where their splits begin."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,9 +9,12 @@ import pandas as pd
 from data_pipeline.prepare.ingest import EVENT
 from data_pipeline.prepare.objects import Objects
 from data_pipeline.prepare.rejections import Rejected, Rejections
-from data_pipeline.schema import Columns, Schema, Split
+from data_pipeline.schema import Columns, Schema
 
 NEVER = np.iinfo(np.int64).max
+
+# What makes two events the same, and what a partition is sorted by, the last first.
+_KEYS = ("time", "object", "action", "label", "group", "user")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +25,15 @@ class Timelines:
         users: Their ids, ascending: int64 or object (str) [users].
         validation_start: From when on a user's targets are for validation: int64 [users].
         test_start: From when on they are for the test: int64 [users].
-        events: One entry an event or labelled target: `user` (place in `users`), `group`,
+        events: One entry an event or labelled target: `user` (position in `users`), `group`,
             `label`, `object`, `action`, `time`.
+
+    Example:
+
+    >>> events = {"user": np.array([0, 0, 1]), "time": np.array([10, 20, 10])}
+    >>> timelines = Timelines(np.array([70, 80]), np.array([20, 20]), np.array([30, 30]), events)
+    >>> timelines.users[events["user"]].tolist()
+    [70, 70, 80]
     """
 
     users: np.ndarray
@@ -43,27 +53,28 @@ def build(
     Args:
         columns: What `Ingest.read` put into the partition.
         schema: The schema, its split in the schema's time unit.
-        files: The files that the rows came from.
+        files: The files that the log rows came from.
         rejections: What takes note of duplicates.
 
     Returns:
         The timelines.
+
+    Example:
+
+    >>> zeros = np.zeros(3, np.int64)
+    >>> columns = {"user": np.array([8, 7, 8]), "time": np.array([20, 10, 10])}
+    >>> columns |= {"label": zeros + EVENT, **dict.fromkeys(("object", "action", "group"), zeros)}
+    >>> columns |= {"file": zeros, "row": np.array([1, 2, 3])}
+    >>> schema = Schema((Group("item"),), ("item",))
+    >>> timelines = build(columns, schema, [("events.csv", Columns())], Rejections(tmp, skip=True))
+    >>> timelines.users.tolist(), timelines.events["time"].tolist()
+    ([7, 8], [10, 10, 20])
     """
-    user, users = pd.factorize(columns["user"], sort=True)
-    columns = {**columns, "user": user}
-    keys = ("time", "object", "action", "label", "group", "user")
-    order = np.lexsort([columns[key] for key in ("row", "file", *keys)])
+    positions, users = pd.factorize(columns["user"], sort=True)
+    columns = {**columns, "user": positions}
+    order = np.lexsort([columns[key] for key in ("row", "file", *_KEYS)])
     columns = {name: values[order] for name, values in columns.items()}
-    is_repeat = np.ones(len(user), bool)
-    is_repeat[:1] = False
-    for key in keys:
-        if key == "label":  # The same candidate twice is one target, whatever its labels.
-            same = (columns[key][1:] == EVENT) == (columns[key][:-1] == EVENT)
-        else:
-            same = columns[key][1:] == columns[key][:-1]
-        is_repeat[1:] &= same
-    repeats = np.flatnonzero(is_repeat)
-    repeats = repeats[np.lexsort((columns["row"][repeats], columns["file"][repeats]))]
+    is_repeat = _is_repeat(columns)
     rejections.add(
         Rejected(
             file=files[columns["file"][i]][0],
@@ -73,56 +84,114 @@ def build(
             expected="each event once",
             reason="duplicate",
         )
-        for i in repeats.tolist()
+        for i in _in_order_of_files(columns, np.flatnonzero(is_repeat))
     )
-    events = {name: columns[name][~is_repeat] for name in keys}
+    events = {name: columns[name][~is_repeat] for name in _KEYS}
     return Timelines(np.asarray(users), *_split_bounds(events, np.asarray(users), schema), events)
 
 
 def is_training(timelines: Timelines) -> np.ndarray:
-    """Returns which entries lie in their user's training period: bool [entries]."""
+    """Returns which entries lie in their user's training period: bool [entries].
+
+    Example:
+
+    >>> events = {"user": np.array([0, 0]), "time": np.array([10, 20])}
+    >>> is_training(Timelines(np.array([7]), np.array([20]), np.array([30]), events)).tolist()
+    [True, False]
+    """
     events = timelines.events
     return events["time"] < timelines.validation_start[events["user"]]
 
 
 def count_objects(timelines: Timelines, schema: Schema, objects: Mapping[str, Objects]) -> None:
-    """Counts the occurrences of every object of a partition."""
-    training = is_training(timelines)
+    """Counts the occurrences of every object of a partition.
+
+    Args:
+        timelines: The timelines of the partition.
+        schema: The schema.
+        objects: The objects of each group; they take the counts.
+
+    Example:
+
+    >>> schema = Schema((Group("item", id_type="int"),), ("item",))
+    >>> items = Objects(schema.groups[0], None)
+    >>> events = {"user": np.array([0, 0]), "time": np.array([10, 20]), "group": np.array([0, 0])}
+    >>> events |= {"object": items.numbers(np.array([5, 6])), "label": np.array([EVENT, EVENT])}
+    >>> timelines = Timelines(np.array([7]), np.array([20]), np.array([30]), events)
+    >>> count_objects(timelines, schema, {"item": items})
+    >>> items.train_counts.tolist(), items.num_logged
+    ([1, 0], 2)
+    """
     events = timelines.events
-    for place, group in enumerate(schema.groups):
-        mine = events["group"] == place
-        is_taken = events["label"][mine] != 0
-        objects[group.name].count(events["object"][mine], training[mine], is_taken)
+    in_training = is_training(timelines)
+    for position, group in enumerate(schema.groups):
+        in_group = events["group"] == position
+        is_taken = events["label"][in_group] != 0
+        objects[group.name].count(events["object"][in_group], in_training[in_group], is_taken)
 
 
 def is_target(events: dict[str, np.ndarray], schema: Schema) -> np.ndarray:
-    """Returns which entries are targets: bool [entries]."""
-    wanted = np.zeros(len(events["group"]), bool)
-    for place, group in enumerate(schema.groups):
+    """Returns which entries are targets: bool [entries].
+
+    Args:
+        events: The events of timelines.
+        schema: The schema: a group with labelled targets has no others.
+
+    Example:
+
+    >>> schema = Schema((Group("item"), Group("query")), targets=("item",))
+    >>> is_target({"group": np.array([0, 1]), "label": np.array([EVENT, EVENT])}, schema).tolist()
+    [True, False]
+    """
+    is_labelled = events["label"] != EVENT
+    are_targets = np.zeros(len(events["group"]), bool)
+    for position, group in enumerate(schema.groups):
         if group.name in schema.targets:
-            is_labelled = events["label"] != EVENT
-            wanted |= (events["group"] == place) & (is_labelled == bool(group.impressions))
-    return wanted
+            in_group = events["group"] == position
+            are_targets |= in_group & (is_labelled == bool(group.impressions))
+    return are_targets
+
+
+def _is_repeat(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which entries of a sorted partition are the same as the one before: bool [entries]."""
+    is_repeat = np.ones(len(columns["user"]), bool)
+    is_repeat[:1] = False
+    for key in _KEYS:
+        # The same candidate twice is one target, whatever its labels.
+        values = columns[key] == EVENT if key == "label" else columns[key]
+        is_repeat[1:] &= values[1:] == values[:-1]
+    return is_repeat
+
+
+def _in_order_of_files(columns: Mapping[str, np.ndarray], positions: np.ndarray) -> list[int]:
+    """Positions in a partition, in the order in which their log rows were read."""
+    order = np.lexsort((columns["row"][positions], columns["file"][positions]))
+    return positions[order].tolist()
 
 
 def _split_bounds(
     events: dict[str, np.ndarray], users: np.ndarray, schema: Schema
 ) -> tuple[np.ndarray, np.ndarray]:
-    split: Split = schema.split
+    """The `validation_start` and the `test_start` of each user."""
+    split = schema.split
     if split.kind == "time":
-        constants = (split.validation_start, split.test_start)
-        return tuple(np.full(len(users), value, np.int64) for value in constants)  # type: ignore[return-value]
-    wanted = is_target(events, schema)
-    moments = pd.DataFrame({"user": events["user"][wanted], "time": events["time"][wanted]})
-    moments = moments.drop_duplicates().sort_values(["user", "time"])
-    user, time = moments["user"].to_numpy(), moments["time"].to_numpy()
-    starts = np.searchsorted(user, np.arange(len(users)))
-    ends = np.searchsorted(user, np.arange(len(users)), side="right")
-    test_start = np.full(len(users), NEVER)
+        return (
+            np.full(len(users), split.validation_start, np.int64),
+            np.full(len(users), split.test_start, np.int64),
+        )
+    are_targets = is_target(events, schema)
+    queries = pd.DataFrame(
+        {"user": events["user"][are_targets], "time": events["time"][are_targets]}
+    )
+    queries = queries.drop_duplicates().sort_values(["user", "time"])
+    query_users, query_times = queries["user"].to_numpy(), queries["time"].to_numpy()
+    starts = np.searchsorted(query_users, np.arange(len(users)))
+    ends = np.searchsorted(query_users, np.arange(len(users)), side="right")
     has_any = ends > starts
-    test_start[has_any] = time[ends[has_any] - 1]
+    test_start = np.full(len(users), NEVER)
+    test_start[has_any] = query_times[ends[has_any] - 1]
     share = pd.util.hash_array(users, hash_key="validation-users") / 2.0**64
-    validated = (ends - starts >= 3) & (share < split.validation_users)
+    is_validated = (ends - starts >= 3) & (share < split.validation_users)
     validation_start = test_start.copy()
-    validation_start[validated] = time[ends[validated] - 2]
+    validation_start[is_validated] = query_times[ends[is_validated] - 2]
     return validation_start, test_start

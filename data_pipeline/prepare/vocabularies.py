@@ -1,4 +1,4 @@
-"""Vocabularies: which values have an embedding index of their own."""
+"""Vocabularies: which values have an embedding index for themselves, and object indices."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,22 +10,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_pipeline.prepare.objects import FeatureValues, Objects
-from data_pipeline.schema import Feature, Schema, Vocabulary, feature_vocabulary
+from data_pipeline.schema import Feature, Group, Schema, Vocabulary, feature_vocabulary
 
 
-def hash_slot(values: np.ndarray, num_oov: int) -> np.ndarray:
-    """Returns the out-of-vocabulary row of each value, int64 in [0, num_oov).
+def oov_indices(values: np.ndarray, num_oov: int) -> np.ndarray:
+    """Returns the out-of-vocabulary index of each value, int64 in [0, num_oov).
 
     The serving graph does the same with the same operation, so that an unknown id gets
-    the row there that it would have got here.
+    the index there that it would have got here.
 
     Args:
         values: Integers or strings [n].
-        num_oov: Number of out-of-vocabulary rows.
+        num_oov: Number of out-of-vocabulary indices.
+
+    Example:
+
+    >>> oov_indices(np.array(["tea", "rice"], object), num_oov=1).tolist()
+    [0, 0]
     """
     if num_oov == 1 or not len(values):
         return np.zeros(len(values), np.int64)
-    import tensorflow as tf  # Here: only vocabularies with several such rows pay for it.
+    import tensorflow as tf  # Here: only vocabularies with several such indices pay for it.
 
     text = tf.strings.as_string(tf.constant(values.tolist()))
     return tf.strings.to_hash_bucket_fast(text, num_oov).numpy()
@@ -34,7 +39,7 @@ def hash_slot(values: np.ndarray, num_oov: int) -> np.ndarray:
 def number_objects(
     schema: Schema, objects: Mapping[str, Objects], directory: Path
 ) -> tuple[Schema, dict[str, np.ndarray]]:
-    """Numbers objects and feature values, and writes their tables.
+    """Gives objects and feature values their indices, and writes their tables.
 
     Args:
         schema: The schema.
@@ -43,68 +48,53 @@ def number_objects(
 
     Returns:
         The schema with all sizes of groups, features and vocabularies; and for each group
-        the object index of each object, int64, by its number in `objects`.
+        the object index of each object, int64, by its object number.
+
+    Example:
+
+    >>> schema = Schema((Group("item", id_type="int"),), ("item",))
+    >>> items = Objects(schema.groups[0], None)
+    >>> numbers = items.numbers(np.array([50, 70, 70]))
+    >>> items.count(numbers, is_training=np.ones(3, bool), is_taken=np.ones(3, bool))
+    >>> schema, object_indices = number_objects(schema, {"item": items}, tmp)
+    >>> object_indices["item"].tolist()  # Index 0 is for unknown items; 70 is the most frequent.
+    [2, 1]
     """
     (directory / "objects").mkdir()
     (directory / "vocabularies").mkdir()
-    names = [g.name for g in schema.groups]
-    shared = {feature_vocabulary(f) for g in schema.groups for f in g.features} - set(names)
     vocabularies = []
-    indices: dict[str, pd.Index] = {}
-    embedding_indices = {}
-    for name in names:
-        vocabulary, embedding_indices[name] = _id_rows(schema.vocabulary(name), objects[name])
+    id_indices = {}  # By group, the embedding index of each object's id, by its object number.
+    lookups = {}
+    feature_names = {feature_vocabulary(f) for group in schema.groups for f in group.features}
+    for group in schema.groups:
+        vocabulary, indices = _index_ids(schema.vocabulary(group.name), objects[group.name])
         vocabularies.append(vocabulary)
-    for name in sorted(shared):
-        vocabulary = schema.vocabulary(name)
+        id_indices[group.name] = indices
+        if group.name in feature_names:
+            ids = pd.Index(objects[group.name].ids).astype(str)
+            lookups[group.name] = _Lookup(ids, indices, vocabulary.num_oov)
+    for name in sorted(feature_names - {group.name for group in schema.groups}):
         counts = _count_values(name, schema, objects)
-        counts = counts[counts >= vocabulary.min_count]
-        indices[name] = pd.Index(counts.index)
-        vocabularies.append(
-            dataclasses.replace(vocabulary, num_embeddings=vocabulary.num_oov + len(counts))
-        )
-        table = pa.table({"value": pa.array(counts.index, pa.string()), "count": counts.array})
-        pq.write_table(table, directory / "vocabularies" / f"{name}.parquet")
+        vocabulary, lookups[name] = _index_values(schema.vocabulary(name), counts, directory)
+        vocabularies.append(vocabulary)
     schema = dataclasses.replace(schema, vocabularies=tuple(vocabularies))
-
-    def rows_of(feature: Feature, values: np.ndarray) -> np.ndarray:
-        name = feature_vocabulary(feature)
-        num_oov = schema.vocabulary(name).num_oov
-        if name in objects:
-            ids = pd.Index(objects[name].ids).astype(str)
-            found = ids.get_indexer(values)
-            known = np.append(embedding_indices[name], 0)[found]
-        else:
-            found = indices[name].get_indexer(values)
-            known = num_oov + found
-        return np.where(found >= 0, known, hash_slot(values, num_oov))
 
     groups = []
     object_indices = {}
     for group in schema.groups:
-        order = objects[group.name].ranked()
         num_oov = schema.vocabulary(group.name).num_oov
-        object_indices[group.name] = np.empty(len(order), np.int64)
-        object_indices[group.name][order] = num_oov + np.arange(len(order))
-        columns = {
-            "object": objects[group.name].ids[order],
-            "train_count": objects[group.name].train_counts[order],
-            "embedding_index": embedding_indices[group.name][order],
-        }
-        features = []
-        for feature in group.features:
-            values = objects[group.name].features[feature.name]
-            column = _encode(values, rows_of(feature, values.values), feature, order)
-            columns[f"feature:{feature.name}"] = column
-            size = len(column.values) if feature.multivalued else num_oov + len(order)
-            features.append(_filled(feature, size))
-        pq.write_table(pa.table(columns), directory / "objects" / f"{group.name}.parquet")
+        group_objects = objects[group.name]
+        order = group_objects.ranked()
+        object_indices[group.name] = num_oov + _position_of(order)
+        features = _write_objects(
+            group, group_objects, order, id_indices[group.name], lookups, num_oov, directory
+        )
         groups.append(
             dataclasses.replace(
                 group,
-                features=tuple(features),
-                num_trained=objects[group.name].num_trained,
-                num_logged=objects[group.name].num_logged,
+                features=features,
+                num_trained=group_objects.num_trained,
+                num_logged=group_objects.num_logged,
                 num_objects=num_oov + len(order),
                 num_oov=num_oov,
             )
@@ -112,13 +102,51 @@ def number_objects(
     return dataclasses.replace(schema, groups=tuple(groups)), object_indices
 
 
-def _id_rows(vocabulary: Vocabulary, objects: Objects) -> tuple[Vocabulary, np.ndarray]:
-    """The embedding index of each object's id, by its number."""
+@dataclasses.dataclass(frozen=True)
+class _Lookup:
+    """The embedding indices of a vocabulary's values.
+
+    Attributes:
+        values: The values (str).
+        indices: Their embedding indices, int64.
+        num_oov: Number of out-of-vocabulary indices, for values that are not among them.
+    """
+
+    values: pd.Index
+    indices: np.ndarray
+    num_oov: int
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        positions = self.values.get_indexer(values)  # type: ignore[arg-type]
+        is_known = positions >= 0
+        indices = oov_indices(values, self.num_oov)
+        indices[is_known] = self.indices[positions[is_known]]
+        return indices
+
+
+def _index_ids(vocabulary: Vocabulary, objects: Objects) -> tuple[Vocabulary, np.ndarray]:
+    """The vocabulary of a group's ids, and each id's embedding index by object number."""
     order = objects.ranked()
-    own = order[objects.train_occurrences[order] >= vocabulary.min_count]
-    rows = hash_slot(objects.ids, vocabulary.num_oov)
-    rows[own] = vocabulary.num_oov + np.arange(len(own))
-    return dataclasses.replace(vocabulary, num_embeddings=vocabulary.num_oov + len(own)), rows
+    frequent = order[objects.train_occurrences[order] >= vocabulary.min_count]
+    indices = oov_indices(objects.ids, vocabulary.num_oov)
+    indices[frequent] = vocabulary.num_oov + np.arange(len(frequent))
+    return _with_size(vocabulary, len(frequent)), indices
+
+
+def _index_values(
+    vocabulary: Vocabulary, counts: pd.Series, directory: Path
+) -> tuple[Vocabulary, _Lookup]:
+    """The vocabulary of feature values, written to its table, and their embedding indices."""
+    counts = counts[counts >= vocabulary.min_count]
+    table = pa.table({"value": pa.array(counts.index, pa.string()), "count": counts.array})
+    pq.write_table(table, directory / "vocabularies" / f"{vocabulary.name}.parquet")
+    indices = vocabulary.num_oov + np.arange(len(counts))
+    lookup = _Lookup(pd.Index(counts.index), indices, vocabulary.num_oov)
+    return _with_size(vocabulary, len(counts)), lookup
+
+
+def _with_size(vocabulary: Vocabulary, num_values: int) -> Vocabulary:
+    return dataclasses.replace(vocabulary, num_embeddings=vocabulary.num_oov + num_values)
 
 
 def _count_values(name: str, schema: Schema, objects: Mapping[str, Objects]) -> pd.Series:
@@ -135,25 +163,57 @@ def _count_values(name: str, schema: Schema, objects: Mapping[str, Objects]) -> 
     return total.sort_index().sort_values(ascending=False, kind="stable")
 
 
+def _write_objects(
+    group: Group,
+    objects: Objects,
+    order: np.ndarray,
+    id_indices: np.ndarray,
+    lookups: Mapping[str, _Lookup],
+    num_oov: int,
+    directory: Path,
+) -> tuple[Feature, ...]:
+    """Writes a group's objects in the order of their indices; returns its features, filled in."""
+    columns = {
+        "object": objects.ids[order],
+        "train_count": objects.train_counts[order],
+        "embedding_index": id_indices[order],
+    }
+    features = []
+    for feature in group.features:
+        values = objects.features[feature.name]
+        indices = lookups[feature_vocabulary(feature)](values.values)
+        column = _encode(values, indices, feature, order)
+        columns[f"feature:{feature.name}"] = column
+        num_values = len(column.values) if feature.multivalued else num_oov + len(order)
+        features.append(_filled_in(feature, num_values))
+    pq.write_table(pa.table(columns), directory / "objects" / f"{group.name}.parquet")
+    return tuple(features)
+
+
 def _encode(
-    values: FeatureValues, rows: np.ndarray, feature: Feature, order: np.ndarray
+    values: FeatureValues, indices: np.ndarray, feature: Feature, order: np.ndarray
 ) -> pa.Array:
     """The embedding indices of a feature's values as a column, objects in order."""
     if not feature.multivalued:
         column = np.zeros(len(order), np.int64)
-        column[values.lengths > 0] = rows
+        column[values.lengths > 0] = indices
         return pa.array(column[order])
-    frame = pd.DataFrame({"object": np.repeat(np.arange(len(order)), values.lengths), "row": rows})
-    frame = frame.drop_duplicates()
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    frame = frame.assign(object=place[frame["object"]]).sort_values(["object", "row"])
+    owners = np.repeat(_position_of(order), values.lengths)
+    frame = pd.DataFrame({"object": owners, "index": indices})
+    frame = frame.drop_duplicates().sort_values(["object", "index"])
     lengths = np.bincount(frame["object"], minlength=len(order))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, pa.array(frame["row"].to_numpy(np.int64)))
+    return pa.ListArray.from_arrays(offsets, pa.array(frame["index"].to_numpy(np.int64)))
 
 
-def _filled(feature: Feature, num_values: int) -> Feature:
+def _position_of(order: np.ndarray) -> np.ndarray:
+    """The position of each object number in an order of them, int64."""
+    positions = np.empty(len(order), np.int64)
+    positions[order] = np.arange(len(order))
+    return positions
+
+
+def _filled_in(feature: Feature, num_values: int) -> Feature:
     return dataclasses.replace(
         feature,
         column=feature.column or feature.name,

@@ -20,10 +20,9 @@ _HOLDS = "reviews_*_5.json[.gz] and meta_*.json[.gz]"
 def build(input_dir: Path | None, work_dir: Path) -> Schema:
     """Makes the tables of one group, item, with its category.
 
-    A user's last moment is the test's; evaluate with one negative, as the paper does
-    (`--negatives=1`). Two users in a hundred give the moment before it for validation.
-    Electronics 5-core must come to 192,403 users, 63,001 items, 801 categories and
-    1,689,188 behaviors.
+    A user's last query time is the test's; evaluate with one negative, as the paper does.
+    Of two users in a hundred the query time before it is the validation's. Electronics 5-core
+    must come to 192,403 users, 63,001 items, 801 categories and 1,689,188 behaviors.
 
     Args:
         input_dir: Directory of the two files.
@@ -34,6 +33,15 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
 
     Raises:
         UserError: A file is missing, or a line cannot be parsed.
+
+    Example:
+
+    >>> review = '{"reviewerID": "u1", "asin": "a", "unixReviewTime": 86400}'
+    >>> _ = (tmp / "reviews_Books_5.json").write_text(review)
+    >>> _ = (tmp / "meta_Books.json").write_text("{'asin': 'a', 'categories': [['Books', 'Art']]}")
+    >>> schema = build(tmp, tmp)
+    >>> pd.read_parquet(tmp / "items.parquet")["category"].tolist()
+    ['Art']
     """
     source = require_dir(input_dir, "amazon", _HOLDS)
     reviews = find_one(source, "reviews_*_5.json", "reviews_*_5.json.gz").resolve()

@@ -34,6 +34,12 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
 
     Raises:
         UserError: The package is not installed, or a file is missing.
+
+    Example:
+
+    >>> build(Path("no-such-directory"), tmp)
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: no-such-directory/products.parquet: no such file
     """
     source = input_dir or _installed()
     products = _read(source, "products")
@@ -111,18 +117,18 @@ def _write_coupons(
     columns["campaign_id"] = "campaign"
     described = coupons.merge(products, on="product_id").rename(columns=columns)
     by_coupon = described.groupby("coupon_upc")[list(columns.values())]
-    values = by_coupon.agg(lambda column: sorted(set(column.dropna())))
-    every = values.reindex(sorted(set(coupons["coupon_upc"]) | set(redemptions["coupon_upc"])))
-    every.reset_index().to_parquet(work_dir / "coupons.parquet")
+    values = by_coupon.agg(lambda column: sorted(set(column.dropna())))  # type: ignore[misc]
+    values = values.reindex(sorted(set(coupons["coupon_upc"]) | set(redemptions["coupon_upc"])))
+    values.reset_index().to_parquet(work_dir / "coupons.parquet")
 
 
 def _dated(
     redemptions: pd.DataFrame, transactions: pd.DataFrame, coupons: pd.DataFrame
 ) -> pd.DataFrame:
-    """Adds the `time` of redemptions, of which the data set tells the day alone.
+    """Adds the `time` of redemptions, of which the data set has the day alone.
 
     A coupon is redeemed in a basket: the household's first of that day that holds a
-    product of the coupon, or else its first of that day. As events of one instant,
+    product of the coupon, or else its first of that day. As events of the same time,
     redemption and basket are hidden from each other's prediction; at any other time of
     the day, one would give the other away. Without a basket it is the end of the day.
     """

@@ -8,8 +8,19 @@ from data_pipeline.core.errors import UserError
 def require_dir(input_dir: Path | None, recipe: str, holds: str) -> Path:
     """Returns the directory of a data set's files.
 
+    Args:
+        input_dir: The directory; None where the command line names none.
+        recipe: Name of the recipe, for the message.
+        holds: What the directory should hold, for the message.
+
     Raises:
-        UserError: It was not given, or is none.
+        UserError: It is None, or no directory.
+
+    Example:
+
+    >>> require_dir(None, "movielens", "u.data and u.item")
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: --recipe=movielens needs --input_dir: a directory that ...
     """
     if input_dir is None:
         raise UserError(f"--recipe={recipe} needs --input_dir: a directory that holds {holds}")
@@ -23,9 +34,15 @@ def find_one(directory: Path, *patterns: str) -> Path:
 
     Raises:
         UserError: There is none, or there are several.
+
+    Example:
+
+    >>> (tmp / "meta_Books.json.gz").touch()
+    >>> find_one(tmp, "meta_*.json", "meta_*.json.gz").name
+    'meta_Books.json.gz'
     """
-    found = sorted(file for pattern in patterns for file in directory.glob(pattern))
-    if len(found) != 1:
-        names = ", ".join(file.name for file in found) or "none"
+    files = sorted(file for pattern in patterns for file in directory.glob(pattern))
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files) or "none"
         raise UserError(f"{directory}: expected one file {' or '.join(patterns)}, found {names}")
-    return found[0]
+    return files[0]

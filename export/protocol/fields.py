@@ -10,6 +10,15 @@ CANDIDATES = "candidates"
 NUM_CANDIDATES = "num_candidates"
 EXAMPLES = "inputs"
 
+SCORE = "score"
+LOGIT = "logit"
+REGRESSION = "outputs"  # Servers regress by a signature that has this output alone.
+
+# The user state, which `encode` returns and `score_memory` takes.
+STATE = "memory"
+STATE_LENGTH = "memory_length"
+STATE_VERSION = "memory_version"
+
 # What each target group has a signature for. `encode` is one for all of them.
 VERBS = ("score", "score_candidates", "score_examples", "score_memory", "explain")
 
@@ -59,6 +68,20 @@ class HistoryFields:
     def weights(self) -> str:
         """Of an explanation: how much is read of each behavior, float32 [batch, T]."""
         return f"{self.group.name}_weights"
+
+
+def state_part(key: str) -> str:
+    """Returns the name of the tensor that carries a part of the user state.
+
+    Args:
+        key: The part's key, where the user state is a dict.
+
+    Example:
+
+    >>> state_part("keys_values")
+    'memory_keys_values'
+    """
+    return f"{STATE}_{key}"
 
 
 def signature_name(schema: Schema, target: str, verb: str = "score") -> str:

@@ -1,6 +1,6 @@
 """Requests as a person writes them, and as the signatures take them.
 
-One request is one user at one time. As JSON, with histories in any order, of any groups:
+One request is one user at one query time. As JSON, with histories in any order, of any groups:
 
     {"time": 1512950400,
      "history": {"product": [{"object": 1095275, "action": "purchase", "time": 1512000000}]},
@@ -34,7 +34,7 @@ _EVENT_KEYS = {"object", "action", "time"}
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is asked: scores of some candidates for one user at one time.
+    """A request: scores of some candidates for one user at one query time.
 
     Attributes:
         time: The query time, in the schema's time unit.
@@ -43,6 +43,14 @@ class Request:
             `object`, `time` and, where the group lists its actions, `action`; or a data
             frame with these columns. Groups may be left out.
         target: The group of the candidates; the schema's first target by default.
+
+    Example:
+
+    >>> Request.from_json({"time": 1512950400, "candidates": [1041453, 820165]})
+    Request(time=1512950400, candidates=[1041453, 820165], history={}, target='')
+    >>> Request.from_json({"time": 1512950400})
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: request: 'candidates' is missing
     """
 
     time: int
@@ -69,6 +77,13 @@ def group_by_target(requests: Sequence[Request], schema: Schema) -> dict[str, li
 
     Raises:
         UserError: A target is not one of the schema's.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> requests = [Request(5, [101]), Request(5, [3], target="query"), Request(5, [102])]
+    >>> group_by_target(requests, schema)
+    {'item': [0, 2], 'query': [1]}
     """
     positions: dict[str, list[int]] = {}
     for position, request in enumerate(requests):
@@ -80,7 +95,7 @@ def group_by_target(requests: Sequence[Request], schema: Schema) -> dict[str, li
 
 
 def candidate_inputs(requests: Sequence[Request], schema: Schema) -> Inputs:
-    """Returns the inputs of `score_candidates`: a row for each request.
+    """Returns the inputs of `score_candidates`: a batch row for each request.
 
     Args:
         requests: At least one; all of one target.
@@ -88,6 +103,13 @@ def candidate_inputs(requests: Sequence[Request], schema: Schema) -> Inputs:
 
     Raises:
         UserError: A value is of another type than was expected, or a group is unknown.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> inputs = candidate_inputs([Request(5, [101, 102]), Request(7, [103])], schema)
+    >>> inputs["candidates"].tolist(), inputs["num_candidates"].tolist()
+    ([[101, 102], [103, 0]], [2, 1])
     """
     (target,) = group_by_target(requests, schema)
     candidates = [_ids(r.candidates, schema.group(target), "candidates") for r in requests]
@@ -102,20 +124,28 @@ def candidate_inputs(requests: Sequence[Request], schema: Schema) -> Inputs:
             if name not in names:
                 raise UserError(f"history: group {name!r}: expected one of {', '.join(names)}")
     for group in schema.groups:
-        rows = [_columns(request.history.get(group.name, []), group) for request in requests]
+        histories = [_columns(request.history.get(group.name, []), group) for request in requests]
         fields = HistoryFields(group)
         for key, name in fields.columns.items():
-            inputs[name] = _padded([row[key] for row in rows])
-        lengths = [len(row["objects"]) for row in rows]
+            inputs[name] = _padded([columns[key] for columns in histories])
+        lengths = [len(columns["objects"]) for columns in histories]
         inputs[fields.length] = np.array(lengths, np.int64)
     return inputs
 
 
 def one_candidate_rows(inputs: Inputs) -> Inputs:
-    """Returns a row for each candidate, with the history repeated, as point-wise signatures take.
+    """Returns the inputs of point-wise signatures: a batch row for each candidate.
 
     Args:
-        inputs: What `candidate_inputs` returned.
+        inputs: What `candidate_inputs` returned; the histories are repeated.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> inputs = candidate_inputs([Request(5, [101, 102]), Request(7, [103])], schema)
+    >>> rows = one_candidate_rows(inputs)
+    >>> rows["candidate"].tolist(), rows["request_time"].tolist()
+    ([101, 102, 103], [5, 5, 7])
     """
     counts = inputs[NUM_CANDIDATES]
     is_real = np.arange(inputs[CANDIDATES].shape[1]) < counts[:, np.newaxis]
@@ -124,13 +154,13 @@ def one_candidate_rows(inputs: Inputs) -> Inputs:
     return {**rows, CANDIDATE: inputs[CANDIDATES][is_real]}
 
 
-def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:
+def _padded(columns: Sequence[np.ndarray]) -> np.ndarray:
     # A width of at least 1, also where there is nothing: servers cannot batch less.
-    padded = np.zeros((len(rows), max(1, *map(len, rows))), rows[0].dtype)
+    padded = np.zeros((len(columns), max(1, *map(len, columns))), columns[0].dtype)
     if padded.dtype == object:
         padded[:] = ""
-    for row, values in zip(padded, rows, strict=True):
-        row[: len(values)] = values
+    for batch_row, values in zip(padded, columns, strict=True):
+        batch_row[: len(values)] = values
     return padded
 
 

@@ -21,7 +21,19 @@ from export.protocol.request import Inputs, one_candidate_rows
 def predict_request(
     model: str, signature: str, inputs: Mapping[str, np.ndarray]
 ) -> predict_pb2.PredictRequest:
-    """Returns what a signature is asked, as servers take it."""
+    """Returns a request of a signature, as servers take it.
+
+    Args:
+        model: What the server knows the model by.
+        signature: The signature's name.
+        inputs: Its inputs by name.
+
+    Example:
+
+    >>> request = predict_request("atrank", "encode", {"request_time": np.array([1512950400])})
+    >>> request.inputs["request_time"].int64_val, request.model_spec.signature_name
+    ([1512950400], 'encode')
+    """
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model
     request.model_spec.signature_name = signature
@@ -31,10 +43,24 @@ def predict_request(
 
 
 def inputs_by_signature(inputs: Inputs, schema: Schema) -> dict[str, Inputs]:
-    """Returns what the inputs of `candidate_inputs` ask, as each of the verbs takes it.
+    """Returns the inputs of `candidate_inputs` as each of the verbs takes them.
 
     Those that take one candidate a row get a row for each candidate, with the history
-    repeated. `score_memory` lacks the user state, which is what "encode" returns.
+    repeated. `score_memory` lacks the user state, which is what `encode` returns.
+
+    Args:
+        inputs: What `candidate_inputs` returned.
+        schema: The schema that the export holds.
+
+    Example:
+
+    >>> from export.protocol.request import Request, candidate_inputs
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> by_verb = inputs_by_signature(candidate_inputs([Request(5, [101, 102])], schema), schema)
+    >>> by_verb["score"]["candidate"].tolist(), by_verb["score_candidates"]["candidates"].tolist()
+    ([101, 102], [[101, 102]])
+    >>> sorted(by_verb["score_memory"])
+    ['candidates', 'num_candidates', 'request_time']
     """
     rows = one_candidate_rows(inputs)
     return {
@@ -48,7 +74,21 @@ def inputs_by_signature(inputs: Inputs, schema: Schema) -> dict[str, Inputs]:
 
 
 def serialize_examples(rows: Inputs, schema: Schema) -> np.ndarray:
-    """Returns each row of a point-wise request as a serialized `tf.Example`, bytes [batch]."""
+    """Returns each row of a point-wise request as a serialized `tf.Example`, bytes [batch].
+
+    Args:
+        rows: What `one_candidate_rows` returned.
+        schema: The schema that the export holds.
+
+    Example:
+
+    >>> from export.protocol.request import Request, candidate_inputs
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> rows = one_candidate_rows(candidate_inputs([Request(5, [101])], schema))
+    >>> (serialized,) = serialize_examples(rows, schema)
+    >>> tf.train.Example.FromString(serialized).features.feature["candidate"].int64_list.value
+    [101]
+    """
     lengths = {
         name: rows[HistoryFields(group).length]
         for group in schema.groups

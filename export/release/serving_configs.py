@@ -9,7 +9,7 @@ from pathlib import Path
 from export.release import versions
 
 # Requests of different histories are joined: they are padded to one width, with each tensor's
-# first element, which the lengths that every signature takes tell from what is real.
+# first element. The lengths that every signature takes say what is real.
 _BATCHING = """\
 max_batch_size { value: 128 }
 batch_timeout_micros { value: 1000 }
@@ -61,9 +61,15 @@ def write(export_base: Path) -> list[Path]:
 
     Returns:
         The files that were written.
+
+    Example:
+
+    >>> (tmp / "serving").mkdir()
+    >>> [path.name for path in write(tmp / "serving" / "atrank")]
+    ['models.config', 'batching.config', 'monitoring.config', 'compose.yaml']
     """
     files = {
-        "models.config": _MODELS.format(name=versions.name_of(export_base)),
+        "models.config": _MODELS.format(name=versions.model_name(export_base)),
         "batching.config": _BATCHING,
         "monitoring.config": _MONITORING,
         "compose.yaml": _COMPOSE,
@@ -77,19 +83,41 @@ def write(export_base: Path) -> list[Path]:
     return written
 
 
-def does_not_name(export_base: Path) -> Path | None:
-    """Returns `models.config` where it was written for other models and names not this one."""
+def config_without(export_base: Path) -> Path | None:
+    """Returns `models.config` where it was written for other models and does not name this one.
+
+    Args:
+        export_base: Directory of the model's versions; its name is the model's.
+
+    Example:
+
+    >>> written = write(tmp / "atrank")
+    >>> config_without(tmp / "atrank")
+    >>> config_without(tmp / "other").name
+    'models.config'
+    """
     path = export_base.resolve().parent / "models.config"
-    named = f'"{versions.name_of(export_base)}"' in path.read_text(encoding="utf-8")
-    return None if named else path
+    is_named = f'"{versions.model_name(export_base)}"' in path.read_text(encoding="utf-8")
+    return None if is_named else path
 
 
 def docker_line(export_base: Path, *, gpu: bool = False) -> str:
-    """Returns the one line that serves a model, on a CPU or a GPU."""
-    where, name = export_base.resolve(), versions.name_of(export_base)
+    """Returns the one line that serves a model, on a CPU or a GPU.
+
+    Args:
+        export_base: Directory of the model's versions; its name is the model's.
+        gpu: Whether to serve it on a GPU.
+
+    Example:
+
+    >>> print(docker_line(Path("/serving/atrank")))
+    docker run --rm -p 8500:8500 -p 8501:8501 -v /serving/atrank:/models/atrank
+    -e MODEL_NAME=atrank tensorflow/serving:latest
+    """
+    directory, name = export_base.resolve(), versions.model_name(export_base)
     devices, image = ("--gpus all ", "latest-gpu") if gpu else ("", "latest")
     return (
         f"docker run --rm {devices}-p 8500:8500 -p 8501:8501 "
-        f"-v {shlex.quote(str(where))}:/models/{name} "
+        f"-v {shlex.quote(str(directory))}:/models/{name} "
         f"-e MODEL_NAME={name} tensorflow/serving:{image}"
     )

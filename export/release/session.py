@@ -27,6 +27,13 @@ def run(
 
     Returns:
         The outputs, named "NAME/SIGNATURE/OUTPUT".
+
+    Example:
+
+    >>> unknown = {"score_examples": {"inputs": np.array([b"", b""], object)}}
+    >>> outputs = run(str(toy_export()), {"unknown": unknown}, optimize=False)
+    >>> outputs["unknown/score_examples/outputs"].shape
+    (2,)
     """
     outputs = {}
     v1 = tf.compat.v1
@@ -35,16 +42,16 @@ def run(
     with v1.Session(graph=tf.Graph(), config=config) as session:
         loaded = v1.saved_model.load(session, ["serve"], saved_model)
         for name, signatures in requests.items():
-            memory: dict[str, np.ndarray] = {}
+            user_state: dict[str, np.ndarray] = {}
             for signature_name, inputs in signatures.items():
                 signature = loaded.signature_def[signature_name]
-                given = {**memory, **inputs}
-                feed = {info.name: given[key] for key, info in signature.inputs.items()}
+                values = {**user_state, **inputs}
+                feed = {info.name: values[key] for key, info in signature.inputs.items()}
                 fetch = {key: info.name for key, info in signature.outputs.items()}
-                found = session.run(fetch, feed)
+                answer = session.run(fetch, feed)
                 if signature_name == "encode":
-                    memory = found
-                for key, value in found.items():
+                    user_state = answer
+                for key, value in answer.items():
                     outputs[f"{name}/{signature_name}/{key}"] = value
     return outputs
 

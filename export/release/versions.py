@@ -17,18 +17,28 @@ _ABANDONED_SECONDS = 3600.0
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 
-def found(base: Path) -> dict[int, Path]:
+def paths_by_number(base: Path) -> dict[int, Path]:
     """Returns the versions in a directory, lowest first, and where each is.
 
     Names with leading zeros are numbers, too, as servers have it.
+
+    Args:
+        base: Directory of the versions, which need not be there.
+
+    Example:
+
+    >>> for name in ("10", "9", "notes"):
+    ...     (tmp / "listed" / name).mkdir(parents=True)
+    >>> list(paths_by_number(tmp / "listed"))
+    [9, 10]
     """
     if not base.is_dir():
         return {}
-    named = [p for p in base.iterdir() if p.name.isdecimal() and len(p.name) < 19 and p.is_dir()]
-    return {int(path.name): path for path in sorted(named, key=lambda path: int(path.name))}
+    paths = [p for p in base.iterdir() if p.name.isdecimal() and len(p.name) < 19 and p.is_dir()]
+    return {int(path.name): path for path in sorted(paths, key=lambda path: int(path.name))}
 
 
-def name_of(base: Path, name: str = "") -> str:
+def model_name(base: Path, name: str = "") -> str:
     """Returns what servers know a model by.
 
     Args:
@@ -37,6 +47,11 @@ def name_of(base: Path, name: str = "") -> str:
 
     Raises:
         UserError: It has characters that a path of a URL, or a config, may not have.
+
+    Example:
+
+    >>> model_name(Path("serving/atrank")), model_name(Path("serving/atrank"), "home-page")
+    ('atrank', 'home-page')
     """
     name = name or base.resolve().name
     if not _NAME.fullmatch(name):
@@ -57,12 +72,19 @@ def publish(written: Path, base: Path) -> Path:
 
     Returns:
         The version's directory.
+
+    Example:
+
+    >>> (tmp / "published" / "1").mkdir(parents=True)
+    >>> (tmp / "published" / ".partial-new").mkdir()
+    >>> publish(tmp / "published" / ".partial-new", tmp / "published").name
+    '2'
     """
     for path in [*written.rglob("*"), written]:
         _to_disk(path)
-    with _alone(base):
+    with _locked(base):
         while True:
-            version = base / str(max(found(base), default=0) + 1)
+            version = base / str(max(paths_by_number(base), default=0) + 1)
             try:
                 written.rename(version)
             except OSError:  # What knows nothing of the lock has put one there.
@@ -82,9 +104,16 @@ def prune(base: Path, keep: int) -> list[int]:
 
     Returns:
         The versions that were removed.
+
+    Example:
+
+    >>> for name in ("1", "2", "3"):
+    ...     (tmp / "pruned" / name).mkdir(parents=True)
+    >>> prune(tmp / "pruned", keep=1)
+    [1, 2]
     """
-    with _alone(base):
-        old = list(found(base).items())[:-keep]
+    with _locked(base):
+        old = list(paths_by_number(base).items())[:-keep]
         for number, path in old:
             # Servers would find half of a version: it loses its name first.
             path.rename(base / f"{_PRUNED}{number}")
@@ -93,7 +122,18 @@ def prune(base: Path, keep: int) -> list[int]:
 
 
 def clear(base: Path) -> None:
-    """Removes what was half removed, or half written, when a process was killed."""
+    """Removes what was half removed, or half written, when a process was killed.
+
+    Args:
+        base: Directory of the versions.
+
+    Example:
+
+    >>> (tmp / "cleared" / ".pruned-3").mkdir(parents=True)
+    >>> clear(tmp / "cleared")
+    >>> list((tmp / "cleared").iterdir())
+    []
+    """
     long_ago = time.time() - _ABANDONED_SECONDS
     for path in [*base.glob(f"{_PRUNED}*"), *base.glob(f"{PARTIAL}*")]:
         # Another export may be at work, and clear the same, too.
@@ -107,11 +147,11 @@ def clear(base: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(base: Path) -> Iterator[None]:
+def _locked(base: Path) -> Iterator[None]:
     """Waits until no other export names or renames versions, and keeps others waiting.
 
     Else a number that was the next one when it was looked up may be an old one when it is
-    given: published, and pruned by another export since.
+    used: published, and pruned by another export since.
     """
     descriptor = os.open(base, os.O_RDONLY)
     try:

@@ -7,10 +7,11 @@ and allocates. TensorFlow Serving replays `assets.extra/tf_serving_warmup_reques
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from data_pipeline.core.errors import UserError
 from data_pipeline.schema import Group, Schema
@@ -19,7 +20,7 @@ from export.protocol.tensors import predict_request
 
 FILE_NAME = "tf_serving_warmup_requests"
 
-_NUM_CANDIDATES = (1, 100)
+_MANY_CANDIDATES = 100
 
 
 def requests(schema: Schema, objects_dir: Path, max_history: int) -> Iterator[tuple[str, Inputs]]:
@@ -32,66 +33,91 @@ def requests(schema: Schema, objects_dir: Path, max_history: int) -> Iterator[tu
 
     Yields:
         A target, and the inputs of its `score_candidates`.
+
+    Example:
+
+    >>> schema, _ = toy_schema_and_catalog()
+    >>> for target, inputs in requests(schema, toy_data() / "objects", max_history=3):
+    ...     print(target, inputs["item_length"], inputs["num_candidates"])
+    item [3] [40]
+    item [0] [1]
+    query [3] [8]
+    query [0] [1]
     """
-    day = schema.units_per_day
-    known = {
-        group.name: _known(group, objects_dir, max(_NUM_CANDIDATES)) for group in schema.groups
-    }
-    history = {
-        group.name: [
-            {
-                "object": known[group.name][place % len(known[group.name])],
-                "time": place * day,
-                **({"action": group.actions[place % len(group.actions)]} if group.actions else {}),
-            }
-            for place in range(max_history)
-        ]
+    ids = {group.name: _first_ids(group, objects_dir, _MANY_CANDIDATES) for group in schema.groups}
+    full_history = {
+        group.name: _made_up_behaviors(group, ids[group.name], schema.units_per_day, max_history)
         for group in schema.groups
     }
+    query_time = max_history * schema.units_per_day
     for target in schema.targets:
-        for behaviors, count in zip((history, {}), reversed(_NUM_CANDIDATES), strict=True):
-            ids = known[target][:count]
-            yield (
-                target,
-                candidate_inputs([Request(max_history * day, ids, behaviors, target)], schema),
-            )
+        for history, count in ((full_history, _MANY_CANDIDATES), ({}, 1)):
+            request = Request(query_time, ids[target][:count], history, target)
+            yield target, candidate_inputs([request], schema)
 
 
-def write(path: Path, inputs: Mapping[str, list[Inputs]], model_name: str) -> None:
+def write(path: Path, inputs_by_signature: Mapping[str, list[Inputs]], model_name: str) -> None:
     """Writes a file of requests.
 
     Args:
         path: The file.
-        inputs: By signature what it is asked.
+        inputs_by_signature: By signature the inputs of each of its requests.
         model_name: What servers know the model by.
+
+    Example:
+
+    >>> write(tmp / FILE_NAME, {"encode": [{"request_time": np.array([5])}]}, "atrank")
+    >>> read(tmp / FILE_NAME)
+    [('encode', {'request_time': array([5])})]
     """
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, several in inputs.items():
-            for asked in several:
+        for signature, requests_inputs in inputs_by_signature.items():
+            for inputs in requests_inputs:
                 log = prediction_log_pb2.PredictionLog()
-                log.predict_log.request.CopyFrom(predict_request(model_name, signature, asked))
+                log.predict_log.request.CopyFrom(predict_request(model_name, signature, inputs))
                 writer.write(log.SerializeToString())
 
 
 def read(path: Path) -> list[tuple[str, Inputs]]:
     """Reads a file of requests: of each its signature and inputs.
 
+    Args:
+        path: The file.
+
     Raises:
         UserError: It is damaged.
+
+    Example:
+
+    >>> requests = read(toy_export() / "assets.extra" / FILE_NAME)
+    >>> sorted({signature for signature, _ in requests})[:3]
+    ['encode', 'explain', 'explain__query']
     """
-    found = []
     try:
         records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
     except tf.errors.DataLossError:
         raise UserError(f"{path}: is damaged: a record does not match its checksum") from None
-    for record in records:
-        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-        inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
-        found.append((request.model_spec.signature_name, inputs))
-    return found
+    logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
+    return [_signature_and_inputs(log.predict_log.request) for log in logs]
 
 
-def _known(group: Group, objects_dir: Path, count: int) -> list:
+def _signature_and_inputs(request: predict_pb2.PredictRequest) -> tuple[str, Inputs]:
+    inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
+    return request.model_spec.signature_name, inputs
+
+
+def _made_up_behaviors(group: Group, ids: list, spacing: int, count: int) -> list[dict[str, Any]]:
+    """Behaviors with each of the ids, and each of the actions, in turn."""
+    behaviors: list[dict[str, Any]] = []
+    for number in range(count):
+        behavior = {"object": ids[number % len(ids)], "time": number * spacing}
+        if group.actions:
+            behavior["action"] = group.actions[number % len(group.actions)]
+        behaviors.append(behavior)
+    return behaviors
+
+
+def _first_ids(group: Group, objects_dir: Path, count: int) -> list:
     """The first known ids of a group; at least one, which may be unknown."""
     table = pq.read_table(objects_dir / f"{group.name}.parquet", columns=["object"])
     unknown = -1 if group.id_type == "int" else ""

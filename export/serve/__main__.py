@@ -16,19 +16,19 @@ from pathlib import Path
 from absl import flags
 
 from data_pipeline.core import cli
+from export.release import versions
 
 FLAGS = flags.FLAGS
 
 
 def _main() -> None:
-    from export.release import versions
     from export.serve.server import serve
 
     base = Path(FLAGS.model_base)
     asyncio.run(
         serve(
             base,
-            versions.name_of(base, FLAGS.model_name),
+            versions.model_name(base, FLAGS.model_name),
             FLAGS.host,
             FLAGS.grpc_port,
             FLAGS.rest_port,

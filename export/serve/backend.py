@@ -1,4 +1,4 @@
-"""What both of the endpoint's protocols stand on: a bounded queue before one model."""
+"""What both of the endpoint's protocols share: a bounded queue before one model."""
 
 import asyncio
 import time
@@ -27,6 +27,14 @@ class Backend:
         workers: Requests that run at once.
         max_in_flight: Requests that run or wait; beyond it they are refused as UNAVAILABLE,
             which clients may try again.
+
+    Example:
+
+    >>> backend = Backend(ModelWatcher("atrank", tmp), workers=2, max_in_flight=64)
+    >>> asyncio.run(backend.run("REST", "Predict", "other", None, lambda servable: 5))
+    Traceback (most recent call last):
+    export.protocol.errors.ServingError: NOT_FOUND: Servable not found for request: Latest(other)
+    >>> backend.close()
     """
 
     def __init__(self, watcher: ModelWatcher, workers: int, max_in_flight: int) -> None:
@@ -67,9 +75,9 @@ class Backend:
 
         Args:
             protocol: "GRPC" or "REST", for the metrics.
-            method: What is asked, for the metrics.
-            name: The model that was asked for.
-            version: The version that was; None for the newest.
+            method: The method that was called, for the metrics.
+            name: The requested model.
+            version: Its requested version; None for the newest.
             job: What to do.
 
         Raises:

@@ -24,6 +24,8 @@ from export.serve.servable import PREDICT, Servable
 
 T = TypeVar("T")
 
+_OK, _UNKNOWN = grpc.StatusCode.OK.value[0], grpc.StatusCode.UNKNOWN.value[0]
+
 
 def server(backend: Backend, address: str, max_bytes: int) -> tuple[grpc.aio.Server, int]:
     """Returns a server that is not started yet, and the port that it got.
@@ -35,14 +37,25 @@ def server(backend: Backend, address: str, max_bytes: int) -> tuple[grpc.aio.Ser
 
     Raises:
         RuntimeError: The address cannot be had.
+
+    Example:
+
+    >>> import asyncio
+    >>> from export.serve.model_watcher import ModelWatcher
+    >>> async def free_port() -> int:
+    ...     backend = Backend(ModelWatcher("atrank", tmp), workers=1, max_in_flight=1)
+    ...     _, port = server(backend, "127.0.0.1:0", max_bytes=1 << 20)
+    ...     return port
+    >>> asyncio.run(free_port()) > 0
+    True
     """
     # Another process on the port would otherwise share its requests, unseen.
     options = [("grpc.max_receive_message_length", max_bytes), ("grpc.so_reuseport", 0)]
-    found = grpc.aio.server(options=options)
+    grpc_server = grpc.aio.server(options=options)
     service = _Prediction(backend, max_bytes)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, found)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Model(backend), found)
-    return found, found.add_insecure_port(address)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, grpc_server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Model(backend), grpc_server)
+    return grpc_server, grpc_server.add_insecure_port(address)
 
 
 def model_status(
@@ -50,30 +63,66 @@ def model_status(
 ) -> get_model_status_pb2.GetModelStatusResponse:
     """Returns the states of a model's versions, the newest first.
 
+    Args:
+        backend: Holds the model.
+        name: The requested model.
+        version: Its requested version; None for all.
+
     Raises:
         ServingError: NOT_FOUND.
+
+    Example:
+
+    >>> from export.serve.model_watcher import ModelWatcher
+    >>> (tmp / "broken" / "7").mkdir(parents=True)
+    >>> watcher = ModelWatcher("atrank", tmp / "broken")
+    >>> watcher.refresh()
+    False
+    >>> model_status(Backend(watcher, workers=1, max_in_flight=1), "atrank", None)
+    model_version_status {
+      version: 7
+      state: END
+      status {
+        error_code: UNKNOWN
+        error_message: ...
+      }
+    }
     """
     states = backend.watcher.states() if name == backend.watcher.name else {}
-    chosen = [n for n in sorted(states, reverse=True) if version in (None, n)]
-    if not chosen:
-        which = f" with version {version}" if version is not None else ""
+    numbers = [n for n in sorted(states, reverse=True) if version in (None, n)]
+    if not numbers:
+        suffix = f" with version {version}" if version is not None else ""
         raise ServingError(
-            grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {name}{which}"
+            grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {name}{suffix}"
         )
     response = get_model_status_pb2.GetModelStatusResponse()
-    state = get_model_status_pb2.ModelVersionStatus.State
-    for number in chosen:
+    for number in numbers:
+        state, error = states[number]
         status = response.model_version_status.add(version=number)
-        status.state = state.Value(states[number][0])
-        status.status.error_code = 2 if states[number][1] else 0
-        status.status.error_message = states[number][1]
+        status.state = get_model_status_pb2.ModelVersionStatus.State.Value(state)
+        status.status.error_code = _UNKNOWN if error else _OK
+        status.status.error_message = error
     return response
 
 
 def model_metadata(
     servable: Servable, name: str
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """Returns a version's signatures."""
+    """Returns a version's signatures.
+
+    Args:
+        servable: The version.
+        name: What the model is known by.
+
+    Example:
+
+    >>> from types import SimpleNamespace
+    >>> from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+    >>> servable = SimpleNamespace(version=3, signatures={"encode": SignatureDef()})
+    >>> response = model_metadata(servable, "atrank")
+    >>> response.model_spec.version.value, list(response.metadata)
+    (3, ['signature_def'])
+    """
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = name
     response.model_spec.version.value = servable.version
@@ -103,7 +152,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response.outputs[name].CopyFrom(tf.make_tensor_proto(values))
             return response
 
-        return await _told(self._backend, "Predict", spec, predict, context)
+        return await _run(self._backend, "Predict", spec, predict, context)
 
     async def Regress(  # noqa: N802
         self, request: regression_pb2.RegressionRequest, context: grpc.aio.ServicerContext
@@ -119,7 +168,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response.result.regressions.add(value=value)
             return response
 
-        return await _told(self._backend, "Regress", spec, regress, context)
+        return await _run(self._backend, "Regress", spec, regress, context)
 
     async def Classify(  # noqa: N802
         self, request: object, context: grpc.aio.ServicerContext
@@ -145,7 +194,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                 )
             return model_metadata(servable, spec.name)
 
-        return await _told(self._backend, "GetModelMetadata", spec, metadata, context)
+        return await _run(self._backend, "GetModelMetadata", spec, metadata, context)
 
 
 class _Model(model_service_pb2_grpc.ModelServiceServicer):
@@ -158,30 +207,30 @@ class _Model(model_service_pb2_grpc.ModelServiceServicer):
         context: grpc.aio.ServicerContext,
     ) -> get_model_status_pb2.GetModelStatusResponse:
         try:
-            return model_status(self._backend, *_asked(request.model_spec))
+            return model_status(self._backend, *_name_and_version(request.model_spec))
         except ServingError as error:
             await context.abort(error.code, error.message)
             raise  # Never reached: `abort` raises.
 
 
-async def _told(
+async def _run(
     backend: Backend,
     method: str,
     spec: model_pb2.ModelSpec,
     job: Callable[[Servable], T],
     context: grpc.aio.ServicerContext,
 ) -> T:
-    """Does a job with the model that is asked for; an error becomes the call's status."""
+    """Does a job with the requested model; an error becomes the call's status."""
     try:
-        return await backend.run("GRPC", method, *_asked(spec), job)
+        return await backend.run("GRPC", method, *_name_and_version(spec), job)
     except ServingError as error:
         await context.abort(error.code, error.message)
         raise  # Never reached: `abort` raises.
 
 
 def _deadline(context: grpc.aio.ServicerContext) -> float:
-    left = context.time_remaining()
-    return math.inf if left is None else time.monotonic() + left
+    seconds_left = context.time_remaining()
+    return math.inf if seconds_left is None else time.monotonic() + seconds_left
 
 
 def _tensor(name: str, proto: Any, max_bytes: int) -> np.ndarray:
@@ -201,7 +250,7 @@ def _tensor(name: str, proto: Any, max_bytes: int) -> np.ndarray:
         raise invalid(f"input {name}: cannot be read ({type(error).__name__}: {error})") from None
 
 
-def _asked(spec: model_pb2.ModelSpec) -> tuple[str, int | None]:
+def _name_and_version(spec: model_pb2.ModelSpec) -> tuple[str, int | None]:
     if spec.HasField("version_label"):
         raise invalid(f"Unrecognized servable version label: {spec.version_label}")
     return spec.name, spec.version.value if spec.HasField("version") else None
@@ -218,8 +267,8 @@ def _examples(request: regression_pb2.RegressionRequest) -> list[bytes]:
     if kind == "example_list":
         return [e.SerializeToString() for e in request.input.example_list.examples]
     if kind == "example_list_with_context":
-        given = request.input.example_list_with_context
-        context = given.context.SerializeToString()
+        with_context = request.input.example_list_with_context
+        context = with_context.context.SerializeToString()
         # Features of a message that comes twice are merged.
-        return [context + example.SerializeToString() for example in given.examples]
+        return [context + example.SerializeToString() for example in with_context.examples]
     raise invalid("Input is empty")

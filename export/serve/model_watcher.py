@@ -32,11 +32,21 @@ class ModelWatcher:
 
     A new one is loaded and warmed up beside the old, which answers meanwhile; then all new
     requests go to the new one, and the old one is unloaded when its last request is answered.
-    One that cannot be loaded is told of, and tried again later; the old one stays.
+    One that cannot be loaded is reported, and tried again later; the old one stays.
 
     Args:
         name: The model's name.
         base: Directory of its versions.
+
+    Example:
+
+    >>> watcher = ModelWatcher("atrank", tmp / "atrank")
+    >>> watcher.refresh(), watcher.version  # A version may appear later.
+    (False, None)
+    >>> with watcher.use("atrank") as servable:
+    ...     servable.run("score_examples", {"inputs": np.array([b""], object)})
+    Traceback (most recent call last):
+    export.protocol.errors.ServingError: NOT_FOUND: Servable not found for request: Latest(atrank)
     """
 
     def __init__(self, name: str, base: Path) -> None:
@@ -56,13 +66,13 @@ class ModelWatcher:
             Whether another version is served now.
         """
         try:
-            found = versions.found(self.base)
-            newest = max(found, default=None)
-            changed = found[newest].stat().st_mtime if newest is not None else 0.0
+            paths = versions.paths_by_number(self.base)
+            newest = max(paths, default=None)
+            changed = paths[newest].stat().st_mtime if newest is not None else 0.0
         except OSError as error:
             print_line(f"{self.base}: cannot be looked at: {error.strerror}", sys.stderr)
             return False
-        self._failed = {n: f for n, f in self._failed.items() if n in found}
+        self._failed = {n: f for n, f in self._failed.items() if n in paths}
         if newest in (None, self.version):
             return False
         # One that was being copied is whole later: it is tried again, but not all the time.
@@ -71,7 +81,7 @@ class ModelWatcher:
             return False
         self._loading = newest
         try:
-            servable = Servable(found[newest])
+            servable = Servable(paths[newest])
         except Exception as error:  # Whatever is wrong with it, the old one stays.
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             why = " ".join(lines[:2]) or type(error).__name__
@@ -101,8 +111,8 @@ class ModelWatcher:
         """Holds a version while a request is answered.
 
         Args:
-            name: The model that was asked for.
-            version: The version that was; None for the newest.
+            name: The requested model.
+            version: Its requested version; None for the newest.
 
         Raises:
             ServingError: NOT_FOUND.
@@ -110,9 +120,9 @@ class ModelWatcher:
         with self._lock:
             servable = self._current
             if servable is None or name != self.name or version not in (None, servable.version):
-                asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+                spec = f"Latest({name})" if version is None else f"Specific({name}, {version})"
                 raise ServingError(
-                    grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {asked}"
+                    grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {spec}"
                 )
             self._users[servable.version] = self._users.get(servable.version, 0) + 1
         try:

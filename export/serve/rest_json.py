@@ -25,8 +25,19 @@ _NUMBERS = {"float": (int, float), "int": (int,), "bool": (bool,)}
 def parse(body: bytes) -> dict[str, Any]:
     """Parses a request.
 
+    Args:
+        body: The request's body.
+
     Raises:
         ServingError: It is not a JSON object, or "signature_name" is not a string.
+
+    Example:
+
+    >>> parse(b'{"signature_name": "score_examples", "examples": [{"candidate": 101}]}')
+    {'signature_name': 'score_examples', 'examples': [{'candidate': 101}]}
+    >>> parse(b"[1]")
+    Traceback (most recent call last):
+    export.protocol.errors.ServingError: INVALID_ARGUMENT: JSON Value is not an object
     """
     try:
         request = json.loads(body)
@@ -51,6 +62,14 @@ def tensors(request: Mapping[str, Any], signature: Any) -> tuple[Tensors, bool]:
 
     Raises:
         ServingError: They are not as the signature has them.
+
+    Example:
+
+    >>> from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+    >>> signature = SignatureDef()
+    >>> signature.inputs["candidate"].dtype = tf.int64.as_datatype_enum
+    >>> tensors({"instances": [{"candidate": 101}, {"candidate": 102}]}, signature)
+    ({'candidate': array([101, 102])}, True)
     """
     by_row = "instances" in request
     if by_row == ("inputs" in request):
@@ -71,7 +90,20 @@ def tensors(request: Mapping[str, Any], signature: Any) -> tuple[Tensors, bool]:
 
 
 def answer(outputs: Mapping[str, np.ndarray], by_row: bool) -> dict[str, Any]:
-    """Returns the answer to a `:predict`."""
+    """Returns the answer to a `:predict`.
+
+    Args:
+        outputs: The outputs by name.
+        by_row: Whether the inputs came by rows.
+
+    Example:
+
+    >>> outputs = {"score": np.float32([0.7, 0.3]), "logit": np.float32([0.85, -0.85])}
+    >>> answer(outputs, by_row=True)
+    {'predictions': [{'score': 0.7, 'logit': 0.85}, {'score': 0.3, 'logit': -0.85}]}
+    >>> answer(outputs, by_row=False)
+    {'outputs': {'score': [0.7, 0.3], 'logit': [0.85, -0.85]}}
+    """
     columns = {name: _plain(name, values) for name, values in outputs.items()}
     if len(columns) == 1:
         (column,) = columns.values()
@@ -87,17 +119,26 @@ def examples(request: Mapping[str, Any]) -> list[bytes]:
 
     Features of "context" are of all examples.
 
+    Args:
+        request: What `parse` returned.
+
     Raises:
         ServingError: There are none, or a feature is neither numbers nor strings.
+
+    Example:
+
+    >>> (serialized,) = examples({"examples": [{"candidate": 101}]})
+    >>> tf.train.Example.FromString(serialized).features.feature["candidate"].int64_list.value
+    [101]
     """
-    found = request.get("examples")
-    if not isinstance(found, list) or not found:
+    feature_lists = request.get("examples")
+    if not isinstance(feature_lists, list) or not feature_lists:
         raise invalid("expected the key 'examples' with a list of at least one")
     context = request.get("context", {})
-    if not all(isinstance(features, dict) for features in [context, *found]):
+    if not all(isinstance(features, dict) for features in [context, *feature_lists]):
         raise invalid("Example must be a JSON object")
     serialized = []
-    for features in found:
+    for features in feature_lists:
         merged = {**context, **features}
         proto = {name: _feature(name, values) for name, values in merged.items()}
         example = tf.train.Example(features=tf.train.Features(feature=proto))
@@ -106,7 +147,16 @@ def examples(request: Mapping[str, Any]) -> list[bytes]:
 
 
 def results(values: np.ndarray) -> dict[str, Any]:
-    """Returns the answer to a `:regress`."""
+    """Returns the answer to a `:regress`.
+
+    Args:
+        values: The output, float32 [batch].
+
+    Example:
+
+    >>> results(np.float32([0.7, 0.3]))
+    {'results': [0.7, 0.3]}
+    """
     return {"results": _plain("", values)}
 
 
@@ -117,10 +167,10 @@ def _columns(instances: Any, dtypes: Mapping[str, tf.DType]) -> dict[str, list]:
         if len(dtypes) > 1:
             raise invalid("instances is a plain list, but the signature has several inputs")
         return {next(iter(dtypes)): instances}
-    for place, row in enumerate(instances):
+    for position, row in enumerate(instances):
         if not _is_named(row) or set(row) != set(dtypes):
             keys = ",".join(sorted(dtypes))
-            raise invalid(f"element {place} of 'instances': keys must be equal to: {keys}")
+            raise invalid(f"element {position} of 'instances': keys must be equal to: {keys}")
     return {name: [row[name] for row in instances] for name in dtypes}
 
 
@@ -179,7 +229,7 @@ def _feature(name: str, values: Any) -> tf.train.Feature:
     _utf8(name, "feature")
     values = values if isinstance(values, list) else [values]
     try:
-        if all(isinstance(value, int) for value in values):  # Booleans are some: 0 and 1.
+        if all(isinstance(value, int) for value in values):  # Booleans are integers: 0 and 1.
             return tf.train.Feature(int64_list=tf.train.Int64List(value=map(int, values)))
         if all(isinstance(value, float) for value in values):
             if any(abs(value) > _LARGEST and not math.isinf(value) for value in values):
@@ -192,7 +242,7 @@ def _feature(name: str, values: Any) -> tf.train.Feature:
 
 
 def _plain(name: str, values: np.ndarray) -> Any:
-    """Nested lists; floats as short as they can be told apart."""
+    """Nested lists; floats as short as they are still distinct."""
     if values.dtype.kind == "f":
         flat = [float(str(value)) for value in values.reshape(-1)]
         values = np.array(flat, object).reshape(values.shape)

@@ -18,14 +18,14 @@ from export.serve.backend import Backend
 from export.serve.grpc_service import model_metadata, model_status
 from export.serve.servable import Servable
 
-# A request's, of reading it and of answering it, as TensorFlow Serving has it by default.
-_SECONDS = 30.0
+# For reading a request and for answering it, as TensorFlow Serving has it by default.
+REQUEST_SECONDS = 30.0
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,99}))?"
-_ASKED = re.compile(_MODEL + r":(?P<method>predict|regress)", re.IGNORECASE)
-_TOLD = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
+_METHOD_PATH = re.compile(_MODEL + r":(?P<method>predict|regress)", re.IGNORECASE)
+_STATUS_PATH = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 
 
 def application(backend: Backend, max_bytes: int) -> web.Application:
@@ -34,6 +34,13 @@ def application(backend: Backend, max_bytes: int) -> web.Application:
     Args:
         backend: Answers.
         max_bytes: Largest request.
+
+    Example:
+
+    >>> from export.serve.model_watcher import ModelWatcher
+    >>> backend = Backend(ModelWatcher("atrank", tmp), workers=1, max_in_flight=1)
+    >>> [resource.canonical for resource in application(backend, 1 << 20).router.resources()]
+    ['/monitoring/prometheus/metrics', '/{path}']
     """
     app = web.Application(client_max_size=max_bytes)
     app.add_routes(
@@ -60,16 +67,15 @@ class _Rest:
         return web.Response(text=text, status=status, content_type="application/json")
 
     async def _answer(self, request: web.Request) -> str:
-        asked, told = _ASKED.fullmatch(request.path), _TOLD.fullmatch(request.path)
-        if request.method == "POST" and asked:
-            deadline = time.monotonic() + _SECONDS
+        if request.method == "POST" and (match := _METHOD_PATH.fullmatch(request.path)):
+            deadline = time.monotonic() + REQUEST_SECONDS
             body = await self._body(request)
-            job = {"predict": _predict, "regress": _regress}[asked["method"].lower()]
-            method, spec = asked["method"].capitalize(), _spec(asked)
+            job = {"predict": _predict, "regress": _regress}[match["method"].lower()]
+            method, spec = match["method"].capitalize(), _name_and_version(match)
             return await self._backend.run("REST", method, *spec, lambda s: job(s, body, deadline))
-        if request.method == "GET" and told:
-            name, version = _spec(told)
-            if not told["metadata"]:
+        if request.method == "GET" and (match := _STATUS_PATH.fullmatch(request.path)):
+            name, version = _name_and_version(match)
+            if not match["metadata"]:
                 return _json(model_status(self._backend, name, version))
             method = "GetModelMetadata"
             return await self._backend.run(
@@ -86,7 +92,7 @@ class _Rest:
             )
         self._reading += 1
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(REQUEST_SECONDS):
                 return await request.read()
         except TimeoutError:
             raise ServingError(
@@ -98,7 +104,7 @@ class _Rest:
             self._reading -= 1
 
 
-def _spec(match: re.Match[str]) -> tuple[str, int | None]:
+def _name_and_version(match: re.Match[str]) -> tuple[str, int | None]:
     version = int(match["version"]) if match["version"] else None
     if version is not None and version >= 2**63:
         raise invalid(f"Failed to convert version: {version} to numeric.")
@@ -123,11 +129,11 @@ def _metadata(servable: Servable, name: str) -> str:
     response = model_metadata(servable, name)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(signatures)
-    told = {
+    answer = {
         "model_spec": json.loads(_json(response.model_spec)),
         "metadata": {"signature_def": json.loads(_json(signatures))},
     }
-    return json.dumps(told, indent=1)
+    return json.dumps(answer, indent=1)
 
 
 async def _metrics(backend: Backend) -> web.Response:

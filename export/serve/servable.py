@@ -1,6 +1,7 @@
 """One version of a model, loaded as TensorFlow Serving loads it: by the session loader."""
 
 import math
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from export.protocol.errors import ServingError, code_of_number, invalid
+from export.protocol.fields import EXAMPLES, REGRESSION
 from export.release import warmup
 
 Tensors = dict[str, np.ndarray]
 
 PREDICT = "serving_default"
 _NOISE = ("Graph execution error:", "Detected at node", "[[")  # Of TensorFlow's messages.
+_ASSERTION = re.compile(r"assertion failed: \[(.*?)\]")
 
 
 class Servable:
@@ -31,6 +34,13 @@ class Servable:
 
     Raises:
         Exception: Whatever TensorFlow says of a directory that it cannot load.
+
+    Example:
+
+    >>> servable = Servable(toy_export())
+    >>> servable.run("score_examples", {"inputs": np.array([b""], object)})["outputs"].shape
+    (1,)
+    >>> servable.close()
     """
 
     def __init__(self, directory: Path, *, optimize: bool = False) -> None:
@@ -85,42 +95,19 @@ class Servable:
                 or rank than the signature's, or do not fit each other; DEADLINE_EXCEEDED.
         """
         signature = self.signature(name)
-        feed = {}
-        if set(inputs) != set(signature.inputs):
-            raise invalid(
-                f"inputs are {{{', '.join(sorted(inputs))}}}, "
-                f"expected {{{', '.join(sorted(signature.inputs))}}}"
-            )
-        for key, info in signature.inputs.items():
-            value, expected = inputs[key], tf.as_dtype(info.dtype)
-            if tf.as_dtype(value.dtype) != expected:
-                found = tf.as_dtype(value.dtype).name
-                raise invalid(f"input {key} is {found}, expected {expected.name}")
-            if value.ndim != len(info.tensor_shape.dim):
-                shape = tf.TensorShape(info.tensor_shape)
-                raise invalid(f"input {key} is of shape {value.shape}, expected {shape}")
-            feed[info.name] = value
-        if len(set(only)) < len(only):
-            raise invalid(f"outputs {list(only)}: one is named twice")
-        for key in only:
-            if key not in signature.outputs:
-                expected = ", ".join(sorted(signature.outputs))
-                raise invalid(f"output {key!r}: expected one of {expected}")
-        fetch = {key: signature.outputs[key].name for key in only or signature.outputs}
+        feed, fetch = _feed(signature, inputs), _fetch(signature, only)
         try:
             return self._session.run(fetch, feed, _until(deadline))
         except tf.errors.OpError as error:
             code = code_of_number(error.error_code)
-            lines = [line.strip() for line in error.message.splitlines()]
-            told = [line for line in lines if line and not line.startswith(_NOISE)]
-            raise ServingError(code, (told or [code.name])[0]) from None
+            raise ServingError(code, _reason(error.message) or code.name) from None
         except (ValueError, TypeError) as error:  # What the session itself says of a feed.
             raise invalid(str(error).splitlines()[0]) from None
 
     def regress(
         self, name: str, examples: Sequence[bytes], deadline: float = math.inf
     ) -> np.ndarray:
-        """Runs a signature as regressions are asked: `inputs` in, `outputs` out.
+        """Runs a signature of regressions: `inputs` in, `outputs` out.
 
         Args:
             name: The signature's.
@@ -134,21 +121,57 @@ class Servable:
             ServingError: As `run`, or it is no signature of a regression.
         """
         signature = self.signature(name)
-        if set(signature.inputs) != {"inputs"} or set(signature.outputs) != {"outputs"}:
+        if set(signature.inputs) != {EXAMPLES} or set(signature.outputs) != {REGRESSION}:
             raise invalid(f'signature "{name or PREDICT}" takes no examples; ask score_examples')
         if not len(examples):
             raise invalid("Input is empty")
-        inputs = {"inputs": np.array(examples, object)}
-        return self.run(name, inputs, deadline=deadline)["outputs"]
+        inputs = {EXAMPLES: np.array(examples, object)}
+        return self.run(name, inputs, deadline=deadline)[REGRESSION]
 
     def close(self) -> None:
         """Frees what the version holds."""
         self._session.close()
 
 
+def _feed(signature: Any, inputs: Mapping[str, np.ndarray]) -> Tensors:
+    """The inputs by tensor, if they are as the signature has them."""
+    if set(inputs) != set(signature.inputs):
+        raise invalid(
+            f"inputs are {{{', '.join(sorted(inputs))}}}, "
+            f"expected {{{', '.join(sorted(signature.inputs))}}}"
+        )
+    for key, info in signature.inputs.items():
+        dtype, expected = tf.as_dtype(inputs[key].dtype), tf.as_dtype(info.dtype)
+        if dtype != expected:
+            raise invalid(f"input {key} is {dtype.name}, expected {expected.name}")
+        if inputs[key].ndim != len(info.tensor_shape.dim):
+            shape = tf.TensorShape(info.tensor_shape)
+            raise invalid(f"input {key} is of shape {inputs[key].shape}, expected {shape}")
+    return {info.name: inputs[key] for key, info in signature.inputs.items()}
+
+
+def _fetch(signature: Any, only: Collection[str]) -> dict[str, str]:
+    """The tensors of the outputs, if the signature has them."""
+    if len(set(only)) < len(only):
+        raise invalid(f"outputs {list(only)}: one is named twice")
+    for key in only:
+        if key not in signature.outputs:
+            expected = ", ".join(sorted(signature.outputs))
+            raise invalid(f"output {key!r}: expected one of {expected}")
+    return {key: signature.outputs[key].name for key in only or signature.outputs}
+
+
+def _reason(message: str) -> str:
+    """What TensorFlow's message says; of a failed assertion of the graph its own sentence."""
+    if assertion := _ASSERTION.search(message):
+        return assertion[1]
+    lines = [line.strip() for line in message.splitlines()]
+    return next((line for line in lines if line and not line.startswith(_NOISE)), "")
+
+
 def _until(deadline: float) -> Any:
     """Options of a run that ends, at the next operation, when its time is over."""
     if deadline == math.inf:
         return None
-    left = max(1, round(1e3 * (deadline - time.monotonic())))
-    return tf.compat.v1.RunOptions(timeout_in_ms=left)
+    milliseconds = max(1, round(1e3 * (deadline - time.monotonic())))
+    return tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)

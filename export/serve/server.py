@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
+import grpc
 from aiohttp import web
 
 from data_pipeline.core.errors import UserError
@@ -27,7 +28,7 @@ async def serve(
     poll_seconds: float,
     grace_seconds: float,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then answers what it was asked and ends.
+    """Serves until SIGTERM or SIGINT, then answers what is under way and ends.
 
     Args:
         model_base: Directory of the model's versions.
@@ -43,33 +44,26 @@ async def serve(
 
     Raises:
         UserError: There is no version that can be loaded, or a port cannot be had.
+
+    Example:
+
+    >>> limits = {"workers": 1, "max_in_flight": 64, "max_bytes": 16 << 20}
+    >>> times = {"poll_seconds": 1.0, "grace_seconds": 10.0}
+    >>> asyncio.run(serve(tmp / "atrank", "atrank", "127.0.0.1", 0, 0, **limits, **times))
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: ...atrank: holds no version; expected EXPORT_BASE/VERSION
     """
     watcher = ModelWatcher(name, model_base)
     backend = Backend(watcher, workers, max_in_flight)
-    try:
-        address = f"[{host}]:{grpc_port}" if ":" in host else f"{host}:{grpc_port}"
-        grpc_server, grpc_port = grpc_service.server(backend, address, max_bytes)
-    except RuntimeError:
-        raise UserError(
-            f"{host}:{grpc_port}: cannot listen there; choose another --grpc_port"
-        ) from None
-    runner = web.AppRunner(
-        rest_service.application(backend, max_bytes), shutdown_timeout=grace_seconds
-    )
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, rest_port).start()
-    except OSError:
-        raise UserError(
-            f"{host}:{rest_port}: cannot listen there; choose another --rest_port"
-        ) from None
+    grpc_server, grpc_port = _grpc_server(backend, host, grpc_port, max_bytes)
+    runner = await _rest_runner(backend, host, rest_port, max_bytes, grace_seconds)
+    rest_port = runner.addresses[0][1]
     print_line(f"loading {model_base}", sys.stdout)
-    if not watcher.refresh():  # Nothing is answered before: the loop stands still.
+    if not watcher.refresh():  # Nothing is answered before: the event loop is blocked.
         states = watcher.states()
         why = "; ".join(f"version {n}: {error}" for n, (_, error) in states.items())
         raise UserError(f"{model_base}: {why or 'holds no version; expected EXPORT_BASE/VERSION'}")
     await grpc_server.start()
-    rest_port = runner.addresses[0][1]
 
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,7 +72,7 @@ async def serve(
     print(f"  gRPC  {host}:{grpc_port}", flush=True)
     print(f"  REST  http://{host}:{rest_port}/v1/models/{name}", flush=True)
     print(f"  metrics  http://{host}:{rest_port}{rest_service.METRICS_PATH}", flush=True)
-    watching = asyncio.create_task(_watch(watcher, poll_seconds))
+    watching = asyncio.create_task(watch(watcher, poll_seconds))
     await ended.wait()
     watching.cancel()
     print_line("answering what is under way, then ending", sys.stdout)
@@ -87,7 +81,45 @@ async def serve(
     watcher.close()
 
 
-async def _watch(watcher: "ModelWatcher", poll_seconds: float) -> None:
+def _grpc_server(
+    backend: Backend, host: str, port: int, max_bytes: int
+) -> tuple[grpc.aio.Server, int]:
+    """A server that is not started yet, and its port."""
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        return grpc_service.server(backend, address, max_bytes)
+    except RuntimeError:
+        raise UserError(f"{host}:{port}: cannot listen there; choose another --grpc_port") from None
+
+
+async def _rest_runner(
+    backend: Backend, host: str, port: int, max_bytes: int, grace_seconds: float
+) -> web.AppRunner:
+    """A runner that listens."""
+    application = rest_service.application(backend, max_bytes)
+    runner = web.AppRunner(application, shutdown_timeout=grace_seconds)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError:
+        raise UserError(f"{host}:{port}: cannot listen there; choose another --rest_port") from None
+    return runner
+
+
+async def watch(watcher: ModelWatcher, poll_seconds: float) -> None:
+    """Looks for other versions for ever, and prints a line of each that is served.
+
+    Args:
+        watcher: Holds the model.
+        poll_seconds: Time between two looks.
+
+    Example:
+
+    >>> watcher = ModelWatcher("atrank", tmp)
+    >>> asyncio.run(asyncio.wait_for(watch(watcher, poll_seconds=0.01), timeout=0.05))
+    Traceback (most recent call last):
+    TimeoutError
+    """
     while True:
         await asyncio.sleep(poll_seconds)
         try:

@@ -6,19 +6,21 @@ import numpy as np
 import tensorflow as tf
 from hypothesis import strategies as st
 
+from data_pipeline import ragged
 from data_pipeline.schema import Schema
 
 QUERY_TIME = 1_600_000_000
 Event = tuple[int, int, int]  # object index, action index, time
-Example = dict[str, Any]  # user, query_time, history: {group: [Event]}, candidates: {group: [row]}
+# user, query_time, history: {group: [Event]}, candidates: {group: [object index]}
+Example = dict[str, Any]
 
 
 def make_batch(examples: list[Example], schema: Schema) -> dict[str, Any]:
     """Lays examples out as a batch."""
 
-    def ragged(rows: list[list[int]]) -> tf.RaggedTensor:
+    def as_ragged(rows: list[list[int]]) -> tf.RaggedTensor:
         flat = np.array([value for row in rows for value in row], np.int64)
-        return tf.RaggedTensor.from_row_lengths(flat, np.array([len(r) for r in rows], np.int64))
+        return ragged.from_row_lengths(flat, np.array([len(r) for r in rows], np.int64))
 
     histories = {
         group.name: [example["history"].get(group.name, []) for example in examples]
@@ -29,13 +31,13 @@ def make_batch(examples: list[Example], schema: Schema) -> dict[str, Any]:
         "query_time": tf.constant([example["query_time"] for example in examples], tf.int64),
         "history": {
             name: {
-                key: ragged([[event[i] for event in events] for events in rows])
+                key: as_ragged([[event[i] for event in events] for events in rows])
                 for i, key in enumerate(("object", "action", "time"))
             }
             for name, rows in histories.items()
         },
         "candidates": {
-            target: ragged([example["candidates"].get(target, []) for example in examples])
+            target: as_ragged([example["candidates"].get(target, []) for example in examples])
             for target in schema.targets
         },
     }

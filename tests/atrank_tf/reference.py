@@ -18,23 +18,23 @@ class Reference:
         self.model = model
         self.schema = model.schema
 
-    def object(self, group: Any, row: int) -> np.ndarray:
+    def object(self, group: Any, index: int) -> np.ndarray:
         """emb_g(o): the network of the concatenated embeddings of id and features."""
         encoder = self.model.tokens.behaviors[group.name].objects
-        parts = [table(encoder, group.name)[self.id_row(group, row)]]
+        parts = [table(encoder, group.name)[self.embedding_index(group, index)]]
         for feature in group.features:
             vectors = table(encoder, feature.vocabulary)
-            rows = encoder.feature_indices[feature.name].numpy()
+            indices = encoder.feature_indices[feature.name].numpy()
             if feature.multivalued:
                 splits = encoder.feature_splits[feature.name].numpy()
-                values = vectors[rows[splits[row] : splits[row + 1]]]
+                values = vectors[indices[splits[index] : splits[index + 1]]]
                 parts.append(values.mean(0) if len(values) else np.zeros(vectors.shape[1]))
             else:
-                parts.append(vectors[rows[row]])
+                parts.append(vectors[indices[index]])
         return dense(np.concatenate(parts), encoder.network)
 
-    def id_row(self, group: Any, row: int) -> int:
-        return int(self.model.tokens.behaviors[group.name].objects.embedding_indices.numpy()[row])
+    def embedding_index(self, group: Any, index: int) -> int:
+        return int(self.model.tokens.behaviors[group.name].objects.embedding_indices.numpy()[index])
 
     def behavior(self, group: Any, event: Event, query_time: int) -> np.ndarray:
         """F_M_g(emb_g(o) + action_g[a]), in the paper's form also + time_g[bucket]."""
@@ -56,74 +56,72 @@ class Reference:
         days = gap / self.schema.units_per_day
         return 0 if days < 1 else min(1 + math.floor(math.log2(days)), 12)
 
-    def recency(self, moment: int, times: list[int]) -> np.ndarray:
-        """The bucket of the gap to the newest time before a moment; the first where none is."""
-        earlier = [time for time in times if time < moment]
-        bucket = 1 + self.bucket(moment - max(earlier)) if earlier else 0
+    def recency(self, query_time: int, times: list[int]) -> np.ndarray:
+        """The bucket of the gap to the newest time before the query's; the first where none is."""
+        earlier = [time for time in times if time < query_time]
+        bucket = 1 + self.bucket(query_time - max(earlier)) if earlier else 0
         return array(self.model.recency.gaps.table)[bucket]
 
     def attention(
-        self, query: np.ndarray, query_time: int, memory: list[Seen], layer: Any
+        self, query: np.ndarray, query_time: int, seen: list[Seen], layer: Any
     ) -> np.ndarray:
         """concat_k softmax(q_k k_k^T / sqrt(d) + bias_k) v_k; zeros where nothing is seen."""
         is_causal = layer.relative_time_bias is not None
         if is_causal:
-            memory = [(token, time) for token, time in memory if time < query_time]
+            seen = [(token, time) for token, time in seen if time < query_time]
         result = np.zeros_like(query)
-        if not memory:
+        if not seen:
             return result
-        tokens = np.array([token for token, _ in memory])
+        tokens = np.array([token for token, _ in seen])
         q = np.maximum(dense(query, layer.query), 0)
-        made = np.maximum(dense(tokens, layer.key_value), 0)
+        projected = np.maximum(dense(tokens, layer.key_value), 0)
         bilinear = layer.scores == "bilinear"
-        k, v = (tokens, made) if bilinear else np.split(made, 2, axis=1)
+        k, v = (tokens, projected) if bilinear else np.split(projected, 2, axis=1)
         width = len(query) // layer.num_spaces
         for space in range(layer.num_spaces):
-            mine = slice(space * width, (space + 1) * width)
+            in_space = slice(space * width, (space + 1) * width)
             if bilinear:
-                scores = k @ (q[mine] @ array(layer.bilinear)[space])
+                scores = k @ (q[in_space] @ array(layer.bilinear)[space])
             else:
-                scores = k[:, mine] @ q[mine] / math.sqrt(width)
+                scores = k[:, in_space] @ q[in_space] / math.sqrt(width)
             if is_causal:
                 by_time = array(layer.relative_time_bias.time)[space]
                 by_order = array(layer.relative_time_bias.order)[space]
                 scores = scores + [
                     by_time[self.bucket(query_time - time)]
-                    + by_order[order_bucket(sum(other >= time for _, other in memory))]
-                    for _, time in memory
+                    + by_order[order_bucket(sum(seen_time >= time for _, seen_time in seen))]
+                    for _, time in seen
                 ]
             weights = np.exp(scores)
-            result[mine] = weights / weights.sum() @ v[:, mine]
+            result[in_space] = weights / weights.sum() @ v[:, in_space]
         return result
 
-    def block(
-        self, query: np.ndarray, query_time: int, memory: list[Seen], layer: Any
-    ) -> np.ndarray:
+    def block(self, query: np.ndarray, query_time: int, seen: list[Seen], layer: Any) -> np.ndarray:
         """Attention and feed-forward network, each with residual and normalization."""
-        x = normalized(query + self.attention(query, query_time, memory, layer.attention), layer)
+        x = normalized(query + self.attention(query, query_time, seen, layer.attention), layer)
         y = x + dense(np.maximum(dense(x, layer.inner), 0), layer.outer)
         return normalized(y, layer, "feed_forward_norm")
 
     def logit(
-        self, history: dict[str, list[Event]], query_time: int, target: str, row: int
+        self, history: dict[str, list[Event]], query_time: int, target: str, index: int
     ) -> float:
         """h . e / sqrt(width) + bias."""
-        memory = [
+        seen = [
             (self.behavior(group, event, query_time), event[2])
             for group in self.schema.groups
             for event in history.get(group.name, [])
         ]
-        times = [time for _, time in memory]
+        times = [time for _, time in seen]
         if self.model.is_causal:
-            memory = [(token + self.recency(time, times), time) for token, time in memory]
+            seen = [(token + self.recency(time, times), time) for token, time in seen]
         for layer in self.model.self_attention:
-            memory = [(self.block(token, time, memory, layer), time) for token, time in memory]
+            seen = [(self.block(token, time, seen, layer), time) for token, time in seen]
         group = self.schema.group(target)
-        h = dense(self.object(group, row), self.model.tokens.behaviors[target].project)
+        h = dense(self.object(group, index), self.model.tokens.behaviors[target].project)
         if self.model.is_causal:
             h = h + self.recency(query_time, times)
-        e = self.block(h, query_time, memory, self.model.vanilla_attention)
-        bias = array(self.model.tokens.biases[target].table)[self.id_row(group, row), 0]
+        e = self.block(h, query_time, seen, self.model.vanilla_attention)
+        bias = array(self.model.tokens.biases[target].table)[self.embedding_index(group, index), 0]
         if self.model.downstream == "dot":
             return float(h @ e / math.sqrt(self.model.width) + bias)
         inner, outer = self.model.mlp

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from atrank_tf import BPRLoss, HingeLoss, PointwiseLoss, TargetCount
+from atrank_tf import BPRLoss, HingeLoss, PointwiseLoss
 
 LABELS = np.array([1, 0, 0, 1, 0, 1], np.float32)
 LOGITS = np.array([2.0, 1.0, -1.0, 0.5, 0.5, 30.0], np.float32)
@@ -40,9 +40,9 @@ def test_bpr_of_nothing_to_compare_is_zero() -> None:
 def test_weights_weigh_each_candidate(loss: keras.losses.Loss) -> None:
     weights = np.array([1, 1, 1, 3, 3, 1], np.float32)  # The second positive and its negative.
 
-    def of(mine: slice) -> float:
+    def of(part: slice) -> float:
         alone = np.zeros_like(weights)
-        alone[mine] = 1
+        alone[part] = 1
         return float(loss(LABELS, LOGITS, alone))
 
     first, second, third = of(slice(0, 3)), of(slice(3, 5)), of(slice(5, 6))
@@ -58,10 +58,3 @@ def test_losses_serialise(loss: keras.losses.Loss) -> None:
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is type(loss)
     assert float(again(LABELS, LOGITS)) == float(loss(LABELS, LOGITS))
-
-
-def test_target_count_counts_positives() -> None:
-    metric = TargetCount()
-    metric.update_state(LABELS, LOGITS)
-    metric.update_state(LABELS[:1], LOGITS[:1])
-    assert float(metric.result()) == 4

@@ -22,27 +22,27 @@ def variables() -> list[keras.Variable]:
 
 
 def test_dense_steps_are_adams() -> None:
-    mine, other = variables(), variables()
+    weights, expected = variables(), variables()
     optimizer, adam = RowSparse(0.1), keras.optimizers.Adam(0.1)
     random = np.random.default_rng(1)
     for _ in range(5):
-        gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in mine]
-        optimizer.apply(gradients, mine)
-        adam.apply(gradients, other)
-    for one, two in zip(mine, other, strict=True):
-        np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-5)
+        gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in weights]
+        optimizer.apply(gradients, weights)
+        adam.apply(gradients, expected)
+    for weight, wanted in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(weight.numpy(), wanted.numpy(), rtol=1e-5)
 
 
 def test_rows_touched_at_every_step_get_adams_step() -> None:
-    (mine, _), (other, _) = variables(), variables()
+    (table, _), (expected, _) = variables(), variables()
     optimizer, adam = RowSparse(0.1), keras.optimizers.Adam(0.1)
     for step in range(4):
         values = np.full([3, 2], 1.0 + step, np.float32)
         values[2] = -0.5
         gradient = sparse([4, 1, 4], values.tolist())  # Row 4 twice: the sum counts.
-        optimizer.apply([gradient], [mine])
-        adam.apply([tf.convert_to_tensor(gradient)], [other])
-    np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=1e-5)
+        optimizer.apply([gradient], [table])
+        adam.apply([tf.convert_to_tensor(gradient)], [expected])
+    np.testing.assert_allclose(table.numpy(), expected.numpy(), rtol=1e-5)
 
 
 def test_rows_not_touched_stay_as_they_are() -> None:
@@ -56,14 +56,14 @@ def test_rows_not_touched_stay_as_they_are() -> None:
 
 
 def test_sgd_is_kerass() -> None:
-    mine, other = variables(), variables()
+    weights, expected = variables(), variables()
     optimizer, sgd = RowSparse(0.1, rest=SGD()), keras.optimizers.SGD(0.1)
     gradients = [sparse([4, 4], [[1.0, 2.0], [0.5, 0.0]]), tf.constant([8.0, 0.0, 1.0])]
     for _ in range(2):
-        optimizer.apply(gradients, mine)
-        sgd.apply([tf.convert_to_tensor(g) for g in gradients], other)
-    for one, two in zip(mine, other, strict=True):
-        np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-6)
+        optimizer.apply(gradients, weights)
+        sgd.apply([tf.convert_to_tensor(g) for g in gradients], expected)
+    for weight, wanted in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(weight.numpy(), wanted.numpy(), rtol=1e-6)
 
 
 def test_rowwise_adagrad_is_its_equation() -> None:
@@ -79,7 +79,7 @@ def test_rowwise_adagrad_is_its_equation() -> None:
     np.testing.assert_allclose(table.numpy(), expected, rtol=1e-5)
 
 
-def test_tables_and_the_rest_have_rules_and_memory_of_their_own() -> None:
+def test_tables_and_the_rest_have_rules_and_state_of_their_own() -> None:
     table = EmbeddingTable(50, 8).table
     kernel = keras.Variable(np.zeros([8, 3]), dtype="float32")
     optimizer = RowSparse(0.1, tables=RowwiseAdagrad(), rest=Adam())
@@ -107,8 +107,8 @@ def test_clipping_sees_the_norm_of_all_gradients_with_repeated_rows_summed() -> 
     )
     plain = RowSparse(0.1, rest=Adam(epsilon=1.0))
     plain.apply([sparse([1], [[3.0, 0.0]]), tf.constant([4.0, 0.0, 0.0])], scaled)
-    for one, two in zip(clipped, scaled, strict=True):
-        np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-6)
+    for weight, wanted in zip(clipped, scaled, strict=True):
+        np.testing.assert_allclose(weight.numpy(), wanted.numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("rule", [Adam(), RowwiseAdagrad(), SGD()])

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import REPOSITORY
-from tests.export.conftest import QUERY_TIME, example
+from tests.export.inputs import QUERY_TIME, example
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")

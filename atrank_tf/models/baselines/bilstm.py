@@ -1,4 +1,4 @@
-"""Bi-LSTM, with and without attention: the paper's recurrent competitors."""
+"""Bi-LSTM, with and without attention: the paper's recurrent baselines."""
 
 from typing import Any
 
@@ -26,10 +26,18 @@ class BiLSTM(HistoryRanker):
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
         attention: Whether candidates attend to the states.
-        **kwargs: `width` and what else `HistoryRanker` has.
+        **kwargs: `width`, `embedding_width`, `feature_width` and `l2`: see `HistoryRanker`.
+
+    Example:
+
+    >>> data = TimelineData(toy_data())
+    >>> model = BiLSTM(data.schema, data.catalog, attention=True, width=8)
+    >>> ((inputs, labels),) = data.batches("train", BatchOptions(rows="queries")).take(1)
+    >>> model.encode(inputs["history"], inputs["query_time"]).shape
+    TensorShape([..., None, 16])
 
     Reference:
-        ATRank's competitors "Bi-LSTM" and "Bi-LSTM + Attention", after Zhang et al.,
+        The ATRank paper's baselines "Bi-LSTM" and "Bi-LSTM + Attention", after Zhang et al.,
         "Sequential Click Prediction for Sponsored Search with Recurrent Neural
         Networks", AAAI 2014.
     """
@@ -70,14 +78,14 @@ class BiLSTM(HistoryRanker):
         """Runs both directions over each history.
 
         Returns:
-            What the last states make, float [batch, width]; with attention what candidates
-            read of the states, float [batch, (behaviors), 2 width].
+            The last states of both directions, projected, float [batch, width]; with attention
+            keys and values of the states at all behaviors, float [batch, (behaviors), 2 width].
         """
-        rows = batch_size(query_time)
-        tokens = self.tokens(history, single_query_time(query_time), rows, training=training)
-        tokens = ragged.sort_rows(tokens, self.tokens.times(history, rows))
+        num_rows = batch_size(query_time)
+        tokens = self.tokens(history, single_query_time(query_time), num_rows, training=training)
+        tokens = ragged.sort_rows(tokens, self.tokens.times(history, num_rows))
         padded = ragged.pad(tokens)
-        # Without a history a row reads one zero: cuDNN refuses rows that are masked whole.
+        # An empty history is read as one zero: cuDNN refuses rows that are masked whole.
         lengths = tf.maximum(tokens.row_lengths(), 1)
         is_token = tf.sequence_mask(lengths, tf.shape(padded)[1])
         states = self.recurrent(padded, mask=is_token, training=training)

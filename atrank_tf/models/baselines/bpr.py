@@ -17,7 +17,7 @@ from data_pipeline.schema import Schema
 class BPR(Ranker):
     """Ranks by the dot product of a user's and an object's factors, plus the object's bias.
 
-    It knows users by their id alone; train it with `BPRLoss`. Biases start at the objects'
+    It knows users by their index alone; train it with `BPRLoss`. Biases start at the objects'
     log-odds, as those of the other models do.
 
     Args:
@@ -25,6 +25,15 @@ class BPR(Ranker):
         catalog: What is known of each group's objects: `TimelineData.catalog`.
         width: Number of factors.
         l2: Weight of the L2 penalty on the factors in use.
+
+    Example:
+
+    >>> data = TimelineData(toy_data())
+    >>> model = BPR(data.schema, data.catalog, width=8)
+    >>> model.compile(RowSparse(0.001), BPRLoss())
+    >>> ((inputs, labels),) = data.batches("train", BatchOptions(rows="queries")).take(1)
+    >>> model(inputs).shape == labels.shape
+    True
 
     Reference:
         Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
@@ -35,7 +44,7 @@ class BPR(Ranker):
     needs_user_index = True
     default_loss = "bpr"
     is_in_paper = True
-    # It reads no history, and learns best by small steps at a rate that stays.
+    # It reads no history, and learns best from small batches at a constant learning rate.
     best_settings: ClassVar[Mapping[str, Any]] = {
         "rows": "queries",
         "max_history": 1,
@@ -66,7 +75,7 @@ class BPR(Ranker):
             self.objects[target] = self._new_factors(num_embeddings, f"{target}_factors")
             self.biases[target] = ObjectBias(num_embeddings, name=f"{target}_bias")
             self.embedding_indices[target] = self.add_weight(
-                name=f"{target}_embedding_rows",
+                name=f"{target}_embedding_indices",
                 shape=(schema.group(target).num_objects,),
                 dtype="int64",
                 initializer="zeros",
@@ -78,7 +87,7 @@ class BPR(Ranker):
                     self.biases[target].set_log_odds(catalog[target])
 
     def _new_factors(self, num_embeddings: int, name: str) -> EmbeddingTable:
-        # An initializer gives the same numbers whenever it is called: each table has its own.
+        # An initializer returns the same numbers at every call: each table needs another.
         normal = keras.initializers.RandomNormal(stddev=0.1)
         return EmbeddingTable(
             num_embeddings, self.width, normal, l2=self.l2, name=name, dtype=self.dtype_policy
@@ -91,7 +100,7 @@ class BPR(Ranker):
         user: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
-        """Looks up the users' factors, float [batch, width]; the history is not read."""
+        """Looks up the users' factors, float [batch, width]; it does not read the history."""
         if user is None:
             user = tf.zeros([batch_size(query_time)], tf.int64)
         return self.users(user, training=training)

@@ -19,23 +19,31 @@ _UNITS = (128, 64)
 class BST(HistoryRanker):
     """Puts the candidate behind the history and relates all of them by self-attention.
 
-    What came out at the candidate's place, and the mean of what came out at the
-    behaviors', go through an MLP. So every candidate costs a pass over the history.
+    The output at the candidate's position, and the mean of the outputs at the behaviors'
+    positions, go through an MLP. So every candidate costs a pass over the history.
 
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
-        num_heads: Attention heads; a divisor of `width`.
-        dropout: Share of values dropped in training.
-        **kwargs: `width` and what else `HistoryRanker` has.
+        num_heads: Attention heads; a divisor of width.
+        dropout: Dropout rate, in [0, 1).
+        **kwargs: `width`, `embedding_width`, `feature_width` and `l2`: see `HistoryRanker`.
+
+    Example:
+
+    >>> data = TimelineData(toy_data())
+    >>> model = BST(data.schema, data.catalog, width=8)
+    >>> ((inputs, labels),) = data.batches("train", BatchOptions(rows="queries")).take(1)
+    >>> model(inputs).shape == labels.shape
+    True
 
     Reference:
         Chen et al., "Behavior Sequence Transformer for E-commerce Recommendation in
         Alibaba", DLP-KDD 2019; with the behaviors' mean in place of their concatenation, as
-        histories have any length, and the gap to `query_time` for the position, as there.
+        histories have any length, and the gap to the query time for the position, as there.
     """
 
-    # A candidate costs a pass over the history, of which the paper keeps 20, too.
+    # A candidate costs a pass over the history, of which BST's paper keeps 20, too.
     best_settings: ClassVar[Mapping[str, Any]] = {"max_history": 20}
 
     def __init__(
@@ -98,7 +106,7 @@ class BST(HistoryRanker):
         query_times: tf.Tensor,
         training: bool = False,
     ) -> tf.RaggedTensor:
-        """Scores candidates, each by a Transformer of its own."""
+        """Scores candidates, each by a pass of the Transformer."""
         behaviors = ragged.pad(state)
         is_behavior = tf.sequence_mask(state.row_lengths(), tf.shape(behaviors)[1])
         h = self.tokens.candidates(target, objects, training=training).flat_values

@@ -1,4 +1,4 @@
-"""CNN with max-pooling: the paper's convolutional competitor."""
+"""CNN with max-pooling: the paper's convolutional baseline."""
 
 from typing import Any
 
@@ -23,10 +23,18 @@ class CNN(HistoryRanker):
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
-        **kwargs: `width` and what else `HistoryRanker` has.
+        **kwargs: `width`, `embedding_width`, `feature_width` and `l2`: see `HistoryRanker`.
+
+    Example:
+
+    >>> data = TimelineData(toy_data())
+    >>> model = CNN(data.schema, data.catalog, width=8)
+    >>> ((inputs, labels),) = data.batches("train", BatchOptions(rows="queries")).take(1)
+    >>> model(inputs).shape == labels.shape
+    True
 
     Reference:
-        ATRank's competitor "CNN + Pooling", after Kim, "Convolutional Neural Networks for
+        The ATRank paper's baseline "CNN + Pooling", after Kim, "Convolutional Neural Networks for
         Sentence Classification", EMNLP 2014. Windows and filters are those of the code that
         ATRank's authors released.
     """
@@ -64,18 +72,18 @@ class CNN(HistoryRanker):
         user: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
-        """Returns what the filters found in each history, float [batch, width]."""
-        rows = batch_size(query_time)
-        tokens = self.tokens(history, single_query_time(query_time), rows, training=training)
-        tokens = ragged.sort_rows(tokens, self.tokens.times(history, rows))
+        """Returns the maxima of the filters in each history, projected: float [batch, width]."""
+        num_rows = batch_size(query_time)
+        tokens = self.tokens(history, single_query_time(query_time), num_rows, training=training)
+        tokens = ragged.sort_rows(tokens, self.tokens.times(history, num_rows))
         padded = ragged.pad(tokens)
         is_token = tf.sequence_mask(tokens.row_lengths(), tf.shape(padded)[1], padded.dtype)
-        # What a filter finds is 0 or more, so 0 hides padding from the maximum.
-        found = [
+        # The output of a filter is 0 or more, so 0 hides padding from the maximum.
+        maxima = [
             tf.reduce_max(filters(padded) * is_token[:, :, tf.newaxis], axis=1)
             for filters in self.filters
         ]
-        return self.project(tf.concat(found, axis=-1))
+        return self.project(tf.concat(maxima, axis=-1))
 
     def score_target(
         self,
@@ -85,6 +93,6 @@ class CNN(HistoryRanker):
         query_times: tf.Tensor,
         training: bool = False,
     ) -> tf.RaggedTensor:
-        """Scores candidates by their dot product with what was found, plus a bias."""
+        """Scores candidates by their dot product with the state, plus a bias."""
         h = self.tokens.candidates(target, objects, training=training)
         return self.tokens.logits(target, objects, h, ragged.spread(objects, state))

@@ -23,13 +23,21 @@ class DIN(HistoryRanker):
         a_j = w relu(W [q, k_j, q - k_j, q * k_j])       no softmax
         logit = MLP([sum_j a_j k_j, q]) + bias
 
-    W is kept as its parts for q, k and q * k (q - k is linear in both), so that what
-    is computed for each pair is a product of matrices.
+    W is kept as its parts for q, k and q * k (q - k is linear in both), so that all pairs are
+    one product of matrices.
 
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
-        **kwargs: `width` and what else `HistoryRanker` has.
+        **kwargs: `width`, `embedding_width`, `feature_width` and `l2`: see `HistoryRanker`.
+
+    Example:
+
+    >>> data = TimelineData(toy_data())
+    >>> model = DIN(data.schema, data.catalog, width=8)
+    >>> ((inputs, labels),) = data.batches("train", BatchOptions(rows="queries")).take(1)
+    >>> model(inputs).shape == labels.shape
+    True
 
     Reference:
         Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018;
@@ -82,7 +90,7 @@ class DIN(HistoryRanker):
         query_times: tf.Tensor,
         training: bool = False,
     ) -> tf.RaggedTensor:
-        """Scores candidates by what they activate in the history."""
+        """Scores candidates by the behaviors that they activate."""
         keys = ragged.pad(state)  # [batch, T, width]
         of_keys = ragged.pad(ragged.like(state, self.of_key(state.flat_values)))
         is_key = tf.sequence_mask(state.row_lengths(), tf.shape(keys)[1], keys.dtype)
@@ -94,7 +102,7 @@ class DIN(HistoryRanker):
         flat = tf.reshape(scaled, [shape[0], shape[1] * shape[2], self.width])
         products = tf.matmul(flat, keys, transpose_b=True)
         products = tf.reshape(products, [shape[0], shape[1], shape[2], tf.shape(keys)[1]])
-        of_pairs = products + of_queries[..., tf.newaxis]
+        of_pairs = products + of_queries[..., tf.newaxis]  # type: ignore[index]
         of_pairs += tf.transpose(of_keys, [0, 2, 1])[:, tf.newaxis]
         kernel = tf.cast(self.weigh.kernel, of_pairs.dtype)
         weights = tf.reduce_sum(tf.nn.relu(of_pairs) * kernel, axis=2)

@@ -1,4 +1,4 @@
-"""The last object again: a floor where users repeat themselves."""
+"""The last object again: the baseline to beat where users repeat themselves."""
 
 import keras
 import tensorflow as tf
@@ -15,13 +15,19 @@ from data_pipeline import ragged
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class LastObject(Ranker):
-    """Scores the object of its group that a user touched last with 1, all others with 0.
-
-    It has nothing to train.
+    """Scores the newest object of each user with 1, all others with 0; it has nothing to train.
 
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects; not read.
+
+    Example:
+
+    >>> model = LastObject(toy_schema_and_catalog()[0])
+    >>> state = {"item": tf.constant([7], tf.int64)}  # The newest object of one user.
+    >>> candidates = {"item": tf.ragged.constant([[3, 7]], tf.int64)}
+    >>> model.score(state, candidates, tf.constant([100], tf.int64))["item"].to_list()
+    [[0.0, 1.0]]
     """
 
     is_trained = False
@@ -37,15 +43,17 @@ class LastObject(Ranker):
         newest = {}
         for target in self.schema.targets:
             if target in history:
-                rows = ragged.sort_rows(history[target]["object"], history[target]["time"])
+                objects = ragged.sort_rows(history[target]["object"], history[target]["time"])
             else:
-                nothing = tf.zeros([0], tf.int64)
-                rows = ragged.empty_rows(nothing, batch_size(single_query_time(query_time)))
-            objects = tf.concat([rows.flat_values, [-1]], axis=0)
-            places = tf.where(
-                rows.row_lengths() > 0, rows.row_limits() - 1, tf.size(objects, tf.int64) - 1
+                no_objects = tf.zeros([0], tf.int64)
+                objects = ragged.empty_rows(no_objects, batch_size(single_query_time(query_time)))
+            objects_and_none = tf.concat([objects.flat_values, [-1]], axis=0)
+            positions = tf.where(
+                objects.row_lengths() > 0,
+                objects.row_limits() - 1,
+                tf.size(objects_and_none, tf.int64) - 1,
             )
-            newest[target] = tf.gather(objects, places)
+            newest[target] = tf.gather(objects_and_none, positions)
         return newest
 
     def score_target(

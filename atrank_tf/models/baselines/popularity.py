@@ -1,4 +1,4 @@
-"""Popularity: the floor that every model must clear."""
+"""Popularity: the baseline that every model must beat."""
 
 from typing import Any
 
@@ -18,6 +18,15 @@ class Popularity(Ranker):
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
+
+    Example:
+
+    >>> schema, catalog = toy_schema_and_catalog()
+    >>> model = Popularity(schema, catalog)
+    >>> query_time = tf.constant([0], tf.int64)
+    >>> scores = model.score(query_time, {"item": tf.ragged.constant([[4, 2]])}, query_time)
+    >>> bool(np.allclose(np.expm1(scores["item"][0]), catalog["item"]["train_counts"][[4, 2]]))
+    True
     """
 
     serves_every_time = True
@@ -49,8 +58,8 @@ class Popularity(Ranker):
         user: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
-        """Returns `query_time`: there is nothing to remember."""
-        return query_time
+        """Returns `query_time`: nothing is known of the user."""
+        return query_time  # type: ignore[return-value]
 
     def score_target(
         self,

@@ -16,7 +16,7 @@ _POSITIONS = 512  # The oldest of a longer history share the first one's embeddi
 
 
 class _Block(keras.layers.Layer):
-    """Attention to what stands before, then a feed-forward network, each with residual."""
+    """Attention to earlier positions, then a feed-forward network, each with residual."""
 
     def __init__(self, width: int, num_heads: int, dropout: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -37,7 +37,7 @@ class _Block(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Relates padded rows, float [batch, T, width]; padding stands behind all else."""
+        """Relates the vectors of each batch row, float [batch, T, width], padded at its end."""
         queries = self.norms[0](x)
         x += self.attention(queries, x, use_causal_mask=True, training=training)
         inner = self.drop(self.inner(self.norms[1](x)), training=training)
@@ -48,18 +48,26 @@ class _Block(keras.layers.Layer):
 class SASRec(HistoryRanker):
     """Reads a history, oldest behavior first, by self-attention to what came before.
 
-    Each behavior's state sees itself and all that stands before it; a candidate is scored
-    against the state of the last behavior strictly before its moment. Positions, not
-    times, tell behaviors apart. One encoding serves every moment.
+    Each behavior attends to itself and to all earlier positions; a candidate is scored against
+    the last behavior strictly before its query time. Behaviors are known by their positions,
+    not their times. One encoding serves every query time.
 
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects: `TimelineData.catalog`.
-        num_heads: Attention heads; a divisor of `width`.
+        num_heads: Attention heads; a divisor of width.
         num_blocks: Self-attention blocks.
-        dropout: Share of values dropped in training, of attention weights and within the
-            feed-forward network (the paper's drops of embeddings, too).
-        **kwargs: `width` and what else `HistoryRanker` has.
+        dropout: Dropout rate, in [0, 1). Of attention weights and within the feed-forward
+            network; SASRec's paper drops embeddings, too.
+        **kwargs: `width`, `embedding_width`, `feature_width` and `l2`: see `HistoryRanker`.
+
+    Example:
+
+    >>> data = TimelineData(toy_data())
+    >>> model = SASRec(data.schema, data.catalog, width=8)
+    >>> ((inputs, labels),) = data.batches("train", BatchOptions(rows="windows")).take(1)
+    >>> model(inputs).shape == labels.shape
+    True
 
     Reference:
         Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018; with
@@ -110,15 +118,15 @@ class SASRec(HistoryRanker):
             `states`, float [batch, (behaviors), width], and their `times`, int64 [batch,
             (behaviors)], oldest first.
         """
-        rows = batch_size(query_time)
-        times = self.tokens.times(history, rows)
-        tokens = self.tokens(history, None, rows, training=training)
+        num_rows = batch_size(query_time)
+        times = self.tokens.times(history, num_rows)
+        tokens = self.tokens(history, None, num_rows, training=training)
         tokens, times = ragged.sort_rows(tokens, times), ragged.sort_rows(times, times)
         lengths = tokens.row_lengths()
-        places = tf.ragged.range(
+        positions = tf.ragged.range(
             tf.minimum(_POSITIONS - lengths, 0), tf.minimum(lengths, _POSITIONS)
         )
-        embedded = self.positions(tf.maximum(places.flat_values, 0), training=training)
+        embedded = self.positions(tf.maximum(positions.flat_values, 0), training=training)
         x = ragged.pad(ragged.like(tokens, tokens.flat_values + embedded))
         for block in self.blocks:
             x = block(x, training=training)
@@ -134,15 +142,15 @@ class SASRec(HistoryRanker):
     ) -> tf.RaggedTensor:
         """Scores candidates against the last state before their query time, plus a bias."""
         states, times = state["states"], ragged.pad(state["times"], tf.int64.max)
-        nothing = tf.zeros([1, self.width], states.dtype)
-        padded = tf.concat([states.flat_values, nothing], axis=0)
-        width = ragged.longest(objects)
-        before = tf.searchsorted(times, query_times, out_type=tf.int64)
-        before = ragged.unpad(tf.broadcast_to(before, [objects.nrows(), width]), objects)
-        last = ragged.per_value(objects, states.row_starts()) + before - 1
-        last = tf.where(before > 0, last, tf.shape(padded, tf.int64)[0] - 1)
+        zeros = tf.zeros([1, self.width], states.dtype)
+        states_and_zeros = tf.concat([states.flat_values, zeros], axis=0)
+        shape = [objects.nrows(), ragged.longest(objects)]
+        num_before = tf.searchsorted(times, query_times, out_type=tf.int64)
+        num_before = ragged.unpad(tf.broadcast_to(num_before, shape), objects)
+        last = ragged.per_value(objects, states.row_starts()) + num_before - 1
+        last = tf.where(num_before > 0, last, tf.shape(states_and_zeros, tf.int64)[0] - 1)
         h = self.tokens.candidates(target, objects, training=training)
-        e = ragged.like(objects, tf.gather(padded, last))
+        e = ragged.like(objects, tf.gather(states_and_zeros, last))
         return self.tokens.logits(target, objects, h, e)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""The gRPC side: mistakes get a status."""
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
+
+from data_pipeline.dataset import TimelineData
+from export.protocol.tensors import predict_request
+from tests.export.inputs import REQUEST, inputs_of
+from tests.servers import Server
+
+
+def test_what_grpc_answers_to_mistakes(server: Server, data: TimelineData) -> None:
+    request = predict_request("atrank", "", inputs_of(REQUEST, data.schema))
+    with grpc.insecure_channel(server.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        assert stub.Predict(request).model_spec.signature_name == "serving_default"
+
+        def refused(call: Callable[..., Any], mistake: Any) -> grpc.StatusCode:
+            with pytest.raises(grpc.RpcError) as caught:
+                call(mistake)
+            return caught.value.code()
+
+        request.output_filter.extend(["score", "score"])
+        assert refused(stub.Predict, request) == grpc.StatusCode.INVALID_ARGUMENT
+        del request.output_filter[:]
+        request.model_spec.version_label = "stable"
+        assert refused(stub.Predict, request) == grpc.StatusCode.INVALID_ARGUMENT
+        status = get_model_status_pb2.GetModelStatusRequest(model_spec=request.model_spec)
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        assert refused(models.GetModelStatus, status) == grpc.StatusCode.INVALID_ARGUMENT
+        # A value may stand for a tensor that is larger than any request.
+        wide = predict_request("atrank", "", inputs_of(REQUEST, data.schema))
+        wide.inputs["candidate"].CopyFrom(tf.make_tensor_proto([1], tf.int64))
+        wide.inputs["candidate"].tensor_shape.dim[0].size = 200_000
+        assert refused(stub.Predict, wide) == grpc.StatusCode.INVALID_ARGUMENT
+        classify = classification_pb2.ClassificationRequest(model_spec=wide.model_spec)
+        assert refused(stub.Classify, classify) == grpc.StatusCode.UNIMPLEMENTED
+        several = inference_pb2.MultiInferenceRequest()
+        assert refused(stub.MultiInference, several) == grpc.StatusCode.UNIMPLEMENTED
