@@ -39,7 +39,8 @@ def main() -> None:
     elif name == "--version":
         print(f"atrank-tf {__version__}")
     else:
-        sys.exit(f"error: {name!r}: there is no such command; atrank lists them")
+        print(f"error: {name!r}: there is no such command; atrank lists them", file=sys.stderr)
+        sys.exit(2)
 
 
 def _listing() -> str:

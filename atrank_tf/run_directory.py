@@ -51,6 +51,11 @@ class RunDirectory:
         """Directory of the tables of known objects, copied from the data."""
         return self.path / "objects"
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was ever saved here."""
+        return (self.path / "state.json").exists()
+
     def settings(self) -> dict[str, Any]:
         """Returns the settings of the run.
 
@@ -98,7 +103,7 @@ class RunDirectory:
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         for partial in self._checkpoints.glob("partial-*"):  # Of a run that was killed.
             partial.unlink()
-        if not (self.path / "state.json").exists():  # Nothing was ever saved here.
+        if not self.is_begun:
             shutil.copytree(objects, self.objects, dirs_exist_ok=True)
             json_files.write(self.path / "settings.json", settings)
             return None

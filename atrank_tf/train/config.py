@@ -9,6 +9,7 @@ from atrank_tf.train.settings import Settings
 from data_pipeline.core import command_flags
 from data_pipeline.core.errors import UserError
 from data_pipeline.core.options import read_config
+from data_pipeline.version import check_version
 
 FLAGS = flags.FLAGS
 
@@ -73,24 +74,31 @@ def run_settings() -> tuple[Settings, str]:
     >>> settings.model, settings.model_settings, data_dir
     ('atrank', {'num_spaces': 8}, 'data')
     """
-    config = read_config(FLAGS.config) if FLAGS.config else {}
+    config = _read_config() if FLAGS.config else {}
     data_dir = FLAGS.data_dir or config.get("data_dir")
-    if not data_dir:
+    if not data_dir or not isinstance(data_dir, str):
         raise UserError("--data_dir is missing: prepared data; see python -m data_pipeline.prepare")
     values = {name: value for name, value in config.items() if name not in _OF_THE_RUN}
-    values |= command_flags.read_flags(Settings)
-    model = values.get("model", Settings().model)
-    arguments = registry.model_arguments(model)
+    settings = Settings(**{**values, **command_flags.read_flags(Settings)})
+    arguments = registry.model_arguments(settings.model)
     from_flags: dict[str, Any] = {
         name: FLAGS[name].value for name in _model_arguments() if FLAGS[name].value is not None
     }
     for name in sorted(from_flags):
         if name not in arguments:
-            raise UserError(f"--{name} is no setting of --model={model}")
-    is_of_file = model == config.get("model", model)
-    from_file = values.get("model_settings", {}) if is_of_file else {}
-    values["model_settings"] = {**from_file, **from_flags}
-    return Settings(**values), data_dir
+            raise UserError(f"--{name} is no setting of --model={settings.model}")
+    is_of_file = settings.model == config.get("model", settings.model)
+    from_file = settings.model_settings if is_of_file else {}
+    return settings.replace(model_settings={**from_file, **from_flags}), data_dir
+
+
+def _read_config() -> dict[str, Any]:
+    """What --config names; that of a run of another version is refused."""
+    config = read_config(FLAGS.config)
+    if "version" in config or "data_fingerprint" in config:
+        again = "give its settings as flags, which CHANGELOG.md lists by their old names"
+        check_version(config.get("version"), FLAGS.config, again)
+    return config
 
 
 def _model_arguments() -> dict[str, dict[str, registry.Argument]]:

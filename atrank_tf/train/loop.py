@@ -27,7 +27,7 @@ from data_pipeline.dataset import TimelineData
 CHECKPOINT_SECONDS = 300.0
 
 # The curve of a run whose seconds are bounded has at least so many points.
-_POINTS = 4
+CURVE_POINTS = 4
 
 
 def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
@@ -62,6 +62,11 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
     if not data.num_targets("train"):
         raise UserError(f"{data_dir}: no target lies in the training period")
     run = RunDirectory(model_dir)
+    batches_an_epoch = None
+    if not run.is_begun:  # A model that cannot be made leaves nothing behind.
+        batches_an_epoch = data.count_batches("train", settings)
+        keras.utils.set_random_seed(settings.seed)
+        model = build_model(data, settings, batches_an_epoch)
     state = run.begin(
         {**settings.to_dict(), "data_dir": str(data_dir)},
         data.manifest.fingerprint,
@@ -69,10 +74,9 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
     )
     if state is not None and _is_over(state, settings):
         return state
-    batches_an_epoch = data.count_batches("train", settings)
+    if batches_an_epoch is None:
+        batches_an_epoch = data.count_batches("train", settings)
     if state is None:
-        keras.utils.set_random_seed(settings.seed)
-        model = build_model(data, settings, batches_an_epoch)
         state = _first_state()
     else:
         model = run.load_last()
@@ -196,7 +200,7 @@ class _Loop:
         """
         curve, seconds = self._state["curve"], self._state["seconds"]
         since = seconds - (curve[-1][0] if curve else 0.0)
-        return 0 < self._settings.max_seconds <= since * _POINTS
+        return 0 < self._settings.max_seconds <= since * CURVE_POINTS
 
     def _add_to_curve(self, auc: float | None) -> None:
         curve = [*self._state["curve"], [self._state["seconds"], auc]]

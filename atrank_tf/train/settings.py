@@ -59,7 +59,8 @@ class OptimizationSettings(Options):
     """
 
     loss: Literal["auto", "pointwise", "bpr", "hinge"] = "auto"
-    """pointwise, bpr, hinge, or auto. auto: bpr for the model bpr, pointwise for the others.
+    """pointwise, bpr, hinge, or auto. auto: the one that the model
+    states.
     The pair-wise ones compare a positive with its sampled negatives, and are not for candidates
     that were logged with their labels."""
 
@@ -123,6 +124,7 @@ class Settings(RunSettings, OptimizationSettings, ModelSettings, BatchOptions, D
         Raises:
             UserError: There is no such model, or it cannot train like this.
         """
+        registry.check_arguments(self.model, self.model_settings)
         can_train_on_windows = registry.trains_on_windows(self.model, self.model_settings)
         rows = self.rows
         if rows == "auto":

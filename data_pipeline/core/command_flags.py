@@ -14,7 +14,7 @@ _RUN = "Run"
 _COLUMN, _WIDTH = 30, 100
 _EVERYWHERE = (
     ("--flagfile=FILE", "Reads flags from a file, one a line."),
-    ("--helpfull, --version", "Explains every flag in full; tells the version."),
+    ("--helpfull, --version", "Explains every flag in full; prints the version."),
 )
 _INDENT: dict[str, Any] = {"initial_indent": 6 * " ", "subsequent_indent": 6 * " "}
 

@@ -167,6 +167,8 @@ def _format_fault(fault: Any, by_name: dict[str, Option]) -> str:
     if fault["type"] == "missing":
         return f"{name} is missing: expected {_expected(kind)}"
     shown = repr(value) if isinstance(value, str) else value
+    if fault["type"] in ("int_type", "int_from_float", "float_type"):
+        return f"{name} is {shown}: expected {_TYPES[kind['type']]}"
     return f"{name} is {shown}: expected {_expected(kind)}"
 
 

@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import tensorflow as tf
 
+from data_pipeline.schema import Schema
 from export.protocol.errors import ServingError, code_of_number, invalid
 from export.protocol.fields import EXAMPLES, REGRESSION
 from export.release import warmup
@@ -45,6 +46,8 @@ class Servable:
 
     def __init__(self, directory: Path, *, optimize: bool = False) -> None:
         self.version = int(directory.name)
+        if (directory / "assets.extra" / "schema.json").exists():
+            Schema.load(directory / "assets.extra")  # One of another version is refused.
         config = tf.compat.v1.ConfigProto()
         config.graph_options.rewrite_options.disable_meta_optimizer = not optimize
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)

@@ -23,5 +23,5 @@ def test_it_runs_one(command: Command) -> None:
 
 def test_a_command_that_there_is_not(command: Command) -> None:
     done = command("atrank_tf", "dance")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == "error: 'dance': there is no such command; atrank lists them\n"

@@ -42,6 +42,7 @@ def test_malformed_requests_get_an_answer(
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_version_is_swapped_in_under_load_and_what_was_asked_is_answered(
     saved_model: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from tests.conftest import make_logs
 from tests.data_pipeline.examples import negative_ids, positive_ids, query_examples, window_rows
 
 
+@pytest.mark.slow
 def test_no_feature_tells_of_the_target_or_later(tmp_path: Path, logs: pd.DataFrame) -> None:
     """Whatever happens from some time on, an example of that time has the same features."""
     cut = int(np.quantile(logs["time"], 0.7))
@@ -70,6 +71,7 @@ def as_bytes(dataset: Iterable[Any]) -> list[bytes]:
     ]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_batches(data: TimelineData) -> None:
     first = as_bytes(data.batches("train", BatchOptions(max_tokens=400), seed=3, epoch=2))
     assert as_bytes(data.batches("train", BatchOptions(max_tokens=400), seed=3, epoch=2)) == first
@@ -87,6 +89,7 @@ def test_epochs_in_a_row_are_those_that_batches_gives_one_by_one(data: TimelineD
         )
 
 
+@pytest.mark.slow
 def test_fewer_groups_and_targets(data: TimelineData, data_dir: Path) -> None:
     one2one = TimelineData(data_dir, ["query"], ["query"])
     all2one = TimelineData(data_dir, targets=["query"])
@@ -120,6 +123,7 @@ def test_groups_and_targets_that_there_are_not(
         TimelineData(data_dir, groups, targets)
 
 
+@pytest.mark.slow
 def test_each_iteration_is_a_new_epoch(data: TimelineData) -> None:
     dataset = data.batches("train", BatchOptions(max_tokens=400), seed=3)
     first, second = as_bytes(dataset), as_bytes(dataset)
@@ -136,6 +140,7 @@ def test_each_iteration_is_a_new_epoch(data: TimelineData) -> None:
     assert sum(first_epoch[key] != second_epoch[key] for key in first_epoch) > len(first_epoch) / 2
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(
         st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(0, 9)),

@@ -69,6 +69,7 @@ def test_flags_make_the_budget(
     assert json.loads((tmp_path / "suite.json").read_text()) == suite
 
 
+@pytest.mark.slow
 def test_command_line(results: tuple[experiments.Results, Path], data_dir: Path) -> None:
     _, output = results
     (output / "report.md").unlink(missing_ok=True)

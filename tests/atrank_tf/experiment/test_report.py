@@ -19,6 +19,7 @@ from data_pipeline.dataset import TimelineData
 from tests.atrank_tf.experiment.small_suite import BUDGET, ENTRIES
 
 
+@pytest.mark.slow
 def test_report(results: tuple[experiments.Results, Path], data: TimelineData) -> None:
     trials_by_label, output = results
     lengths = experiments.history_lengths(data, 1000)

@@ -26,6 +26,7 @@ from tests.atrank_tf.experiment.small_suite import BUDGET, ENTRIES
 from tests.conftest import make_logs
 
 
+@pytest.mark.slow
 def test_trials(results: tuple[experiments.Results, Path], data_dir: Path) -> None:
     trials_by_label, output = results
     assert [len(trials) for _, trials in trials_by_label.values()] == [2, 2, 1]

@@ -207,6 +207,7 @@ def test_one_state_serves_every_query_time(model: ATRank, draw: st.DataObject) -
         )
 
 
+@pytest.mark.slow
 @given(draw=st.data())
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -344,6 +345,7 @@ def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
         assert (values[0] - values[1]) / 2e-2 == pytest.approx(norm, rel=0.03)
 
 
+@pytest.mark.slow
 def test_fit_evaluate_predict_save_and_load(data: TimelineData, tmp_path: Path) -> None:
     # The paper's form; the README's example, which is tested, does so with the causal one.
     data = TimelineData(data.directory, ["query"])  # One group is traced soonest.

@@ -73,6 +73,7 @@ def batches(data: TimelineData) -> tf.data.Dataset:
     return cached
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_saved(model: Ranker, batches: tf.data.Dataset, tmp_path: Path) -> None:
     # To trace a step takes longer than the nine that it is run for.
     model.compile(RowSparse(0.01, clip_norm=5.0), PointwiseLoss(), run_eagerly=True)

@@ -76,6 +76,7 @@ def registered() -> Iterator[str]:
     registry.unregister("recent")
 
 
+@pytest.mark.slow
 def test_a_baseline_from_outside_trains_evaluates_is_exported_and_served(
     registered: str, data: TimelineData, data_dir: Path, tmp_path: Path
 ) -> None:

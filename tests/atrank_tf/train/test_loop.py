@@ -32,6 +32,7 @@ def finished(items_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(finished: Path) -> None:
     names = {path.name for path in finished.rglob("*") if path.is_file()}
     assert {"settings.json", "state.json", "best.keras", "last-2-0.keras"} <= names
@@ -47,6 +48,7 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert tensorboard_tags(finished) == expected
 
 
+@pytest.mark.slow
 def test_a_target_of_no_weight_teaches_nothing(tmp_path: Path) -> None:
     schema = make_logs(tmp_path)
     prepare(schema, tmp_path / "data", [str(tmp_path / "events.parquet")], base_dir=tmp_path)
@@ -67,6 +69,7 @@ def test_the_learning_rate_falls_in_each_epoch(items_dir: Path, tmp_path: Path) 
     assert float(optimizer.learning_rate) == pytest.approx(0.004 * 0.5**2, rel=0.2)
 
 
+@pytest.mark.slow
 def test_mixed_precision_learns_the_same(finished: Path, items_dir: Path, tmp_path: Path) -> None:
     train(str(items_dir), str(tmp_path), SETTINGS.replace(precision="mixed_bfloat16"))
     aucs = [
@@ -84,6 +87,7 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "user_aucs", lambda _: {"item": np.array([0.5])})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
 def test_more_epochs_go_on_where_the_run_stood(
     finished: Path, items_dir: Path, tmp_path: Path
@@ -110,7 +114,7 @@ def test_a_curve_has_points_within_an_epoch(
     items_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = train(str(items_dir), str(tmp_path / "plain"), SIMPLEST.replace(epochs=1))
-    monkeypatch.setattr(training, "_POINTS", 10**9)
+    monkeypatch.setattr(training, "CURVE_POINTS", 10**9)
     bounded = SIMPLEST.replace(epochs=1, max_seconds=1000.0)
     state = train(str(items_dir), str(tmp_path / "bounded"), bounded)
     assert len(plain["curve"]) == 1
@@ -126,6 +130,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
 def test_a_run_killed_within_an_epoch_ends_with_the_same_weights(
     finished: Path,
@@ -185,6 +190,7 @@ def test_a_loss_beyond_all_bounds_ends_the_run(items_dir: Path, tmp_path: Path) 
     assert not list(tmp_path.glob("checkpoints/*"))
 
 
+@pytest.mark.slow
 def test_a_directory_keeps_to_its_settings_and_data(
     finished: Path, items_dir: Path, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from tests.atrank_tf.train.settings import SETTINGS
         ),
         ({"rows": "both"}, "rows is 'both': expected one of auto, queries, windows"),
         (
-            {"model": "din", "rows": "windows"},
+            {"model": "din", "model_settings": {}, "rows": "windows"},
             "rows is 'windows': the state of din is of one query time here, use 'queries'",
         ),
         ({"loss": "x"}, "loss is 'x': expected one of auto, pointwise, bpr, hinge"),

@@ -13,6 +13,7 @@ from data_pipeline.schema import Group, Schema, Vocabulary
 from tests.data_pipeline.examples import positive_ids, query_examples, split_starts, window_rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_history", [3, 1000])
 def test_examples_are_what_the_logs_say(
     data: TimelineData, logs: pd.DataFrame, max_history: int

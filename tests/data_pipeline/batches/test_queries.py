@@ -3,11 +3,13 @@
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from data_pipeline.dataset import TimelineData
 from tests.data_pipeline.examples import query_examples
 
 
+@pytest.mark.slow
 def test_evaluation_candidates_depend_on_nothing_but_the_query_time(data: TimelineData) -> None:
     def candidates(**options: Any) -> dict[tuple, Any]:
         return {

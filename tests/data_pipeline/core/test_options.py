@@ -46,8 +46,8 @@ class All(Batches):
     ("values", "expected"),
     [
         ({"max_history": 0}, "max_history is 0: expected 1 or more"),
-        ({"max_history": "many"}, "max_history is 'many': expected 1 or more"),
-        ({"max_history": 2.5}, "max_history is 2.5: expected 1 or more"),
+        ({"max_history": "many"}, "max_history is 'many': expected an integer"),
+        ({"max_history": 2.5}, "max_history is 2.5: expected an integer"),
         ({"weights": {"item": -1.0}}, "weights.item is -1.0: expected a number of 0 or more"),
         ({"weights": 3}, "weights is 3: expected an object"),
         ({"rate": 0.0}, "rate is 0.0: expected a number above 0"),
