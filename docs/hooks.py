@@ -97,7 +97,7 @@ def _options_page() -> str:
     lines += ["", "## Arguments of the models", ""]
     lines += ["`model_settings` in Python and JSON, flags of their own on the command line.", ""]
     lines += _head("type", "range", "default", "meaning", "models")
-    for name, by_model in _model_arguments(registry).items():
+    for name, by_model in registry.arguments_by_name().items():
         first = next(iter(by_model.values()))
         kind = {"type": first.kind, "enum": list(first.choices)}
         defaults = {str(argument.default) for argument in by_model.values()}
@@ -108,15 +108,6 @@ def _options_page() -> str:
         )
         lines.append(_row(name, kind, default, first.meaning, ", ".join(by_model)))
     return "\n".join(lines) + "\n"
-
-
-def _model_arguments(registry: Any) -> dict[str, dict[str, Any]]:
-    """The arguments by name, and by the model that has it."""
-    arguments: dict[str, dict[str, Any]] = {}
-    for model in registry.model_names():
-        for name, argument in registry.model_arguments(model).items():
-            arguments.setdefault(name, {})[model] = argument
-    return arguments
 
 
 def _head(*columns: str) -> list[str]:

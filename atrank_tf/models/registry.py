@@ -175,6 +175,21 @@ def model_arguments(name: str) -> dict[str, Argument]:
     return arguments
 
 
+def arguments_by_name() -> dict[str, dict[str, Argument]]:
+    """Returns the arguments of all models: by name, and by the model that has it.
+
+    Example:
+
+    >>> sorted(arguments_by_name()["dropout"])
+    ['atrank', 'bst', 'sasrec']
+    """
+    arguments: dict[str, dict[str, Argument]] = {}
+    for model in model_names():
+        for name, argument in model_arguments(model).items():
+            arguments.setdefault(name, {})[model] = argument
+    return arguments
+
+
 def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
     """Checks the arguments that a run sets: that the model has them, and their types.
 

@@ -41,7 +41,7 @@ def define_flags() -> None:
     )
     names = registry.model_names()
     command_flags.define_flags(Settings, leave_out=("model_settings",), choices={"model": names})
-    for name, arguments in _model_arguments().items():
+    for name, arguments in registry.arguments_by_name().items():
         first = next(iter(arguments.values()))
         is_common = len(arguments) > len(names) // 2
         models = "" if is_common else f" ({', '.join(arguments)})"
@@ -82,7 +82,9 @@ def run_settings() -> tuple[Settings, str]:
     settings = Settings(**{**values, **command_flags.read_flags(Settings)})
     arguments = registry.model_arguments(settings.model)
     from_flags: dict[str, Any] = {
-        name: FLAGS[name].value for name in _model_arguments() if FLAGS[name].value is not None
+        name: FLAGS[name].value
+        for name in registry.arguments_by_name()
+        if FLAGS[name].value is not None
     }
     for name in sorted(from_flags):
         if name not in arguments:
@@ -99,12 +101,3 @@ def _read_config() -> dict[str, Any]:
         again = "give its settings as flags, which CHANGELOG.md lists by their old names"
         check_version(config.get("version"), FLAGS.config, again)
     return config
-
-
-def _model_arguments() -> dict[str, dict[str, registry.Argument]]:
-    """The arguments of all models: by name, and by the model that has it."""
-    arguments: dict[str, dict[str, registry.Argument]] = {}
-    for model in registry.model_names():
-        for name, argument in registry.model_arguments(model).items():
-            arguments.setdefault(name, {})[model] = argument
-    return arguments
