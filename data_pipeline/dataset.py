@@ -7,9 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from data_pipeline.batches.block import Block, parse_timelines
-from data_pipeline.batches.examples import make_batch, prepare_negatives
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.batches.packing import num_batches, pack_rows
+from data_pipeline.batches.traced import traced
 from data_pipeline.catalog import load_catalog
 from data_pipeline.manifest import Manifest
 from data_pipeline.schema import Schema
@@ -204,14 +204,14 @@ class TimelineData:
         records: tf.Tensor,
     ) -> tf.data.Dataset:
         """The batches of one block."""
-        packed = self._packed(split, options, seed, number, records)
-        block = prepare_negatives(packed, self.schema, split)
+        block_seed = _block_seed(seed, number)
+        make_block, make_batch = traced(self.schema, split, options)
+        block = make_block(records, block_seed)
         indices = tf.range(num_batches(block))
         if split == "train":
-            order = _block_seed(seed, number) + 2
-            indices = tf.random.experimental.stateless_shuffle(indices, order)  # type: ignore[attr-defined]
+            indices = tf.random.experimental.stateless_shuffle(indices, block_seed + 2)  # type: ignore[attr-defined]
         return tf.data.Dataset.from_tensor_slices(indices).map(
-            _as_is(lambda index: make_batch(block, index, self.schema, split, options, seed)),
+            _as_is(lambda index: make_batch(block, index, seed)),
             num_parallel_calls=2,
             deterministic=True,
         )

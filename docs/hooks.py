@@ -8,7 +8,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from data_pipeline.core import cli
-from data_pipeline.core.options import options
+from data_pipeline.core.options import bounds_in_words, options
 
 _ROOT = Path(__file__).parent.parent
 _PACKAGES = ("data_pipeline", "atrank_tf", "export")
@@ -128,14 +128,7 @@ def _row(name: str, kind: Mapping[str, Any], default: Any, meaning: str, *more: 
 
 
 def _range(kind: Mapping[str, Any]) -> str:
-    """What a JSON schema allows: "1 or more", "above 0"."""
+    """What a JSON schema allows: "1 or more", "each above 0"."""
     values = kind.get("items", kind.get("additionalProperties", kind))
-    bounds = values if isinstance(values, Mapping) else {}
-    low, above, high = (bounds.get(k) for k in ("minimum", "exclusiveMinimum", "maximum"))
-    if above is not None:
-        text = f"above {above:g}" + (f", up to {high:g}" if high is not None else "")
-    elif low is not None:
-        text = f"{low:.10g} to {high:.10g}" if high is not None else f"{low:.10g} or more"
-    else:
-        return ""
-    return text if values is kind else f"each {text}"
+    bounds = bounds_in_words(values) if isinstance(values, Mapping) else ""
+    return bounds if values is kind or not bounds else f"each {bounds}"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 # Before TensorFlow is imported, here and in the processes that tests start.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# There are more test processes than cores: threads of their own would only wait for each other.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import numpy as np
 import pandas as pd

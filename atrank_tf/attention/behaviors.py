@@ -6,6 +6,12 @@ import tensorflow as tf
 
 from data_pipeline.schema import Group, Schema
 
+_NO_BEHAVIORS = pd.DataFrame(
+    {"batch_row": [], "group": [], "action": [], "object": [], "time": []}
+).astype(
+    {"batch_row": "int64", "group": object, "action": object, "object": "int64", "time": "int64"}
+)
+
 
 def behavior_table(schema: Schema, history: dict[str, dict[str, tf.RaggedTensor]]) -> pd.DataFrame:
     """Returns all behaviors of a batch, those of each batch row in the order of the tokens.
@@ -28,7 +34,7 @@ def behavior_table(schema: Schema, history: dict[str, dict[str, tf.RaggedTensor]
     1          0  item   view       4    70
     2          1  item    buy       3    90
     """
-    parts = []
+    parts = [_NO_BEHAVIORS]
     for group in schema.groups:
         if group.name in history:
             columns = history[group.name]

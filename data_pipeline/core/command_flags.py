@@ -180,9 +180,11 @@ def _text(default: Any) -> str:
 
 def _mapping(name: str, items: list[str]) -> dict[str, float]:
     """Reads NAME=NUMBER, ..."""
-    values = {}
+    values: dict[str, float] = {}
     for item in items:
         key, _, number = item.partition("=")
+        if key in values:
+            raise UserError(f"--{name} {item!r}: {key!r} is given twice")
         try:
             values[key] = float(number)
         except ValueError:

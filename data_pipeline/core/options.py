@@ -1,7 +1,7 @@
 """Options: a class that says name, type, range, default and meaning of each setting once."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -172,15 +172,29 @@ def _format_fault(fault: Any, by_name: dict[str, Option]) -> str:
     return f"{name} is {shown}: expected {_expected(kind)}"
 
 
+def bounds_in_words(kind: Mapping[str, Any]) -> str:
+    """Returns what range a JSON schema allows, in words; "" where it sets no bounds.
+
+    Example:
+
+    >>> bounds_in_words({"minimum": 1}), bounds_in_words({"exclusiveMinimum": 0, "maximum": 2})
+    ('1 or more', 'above 0, up to 2')
+    """
+    low, above, high = (kind.get(k) for k in ("minimum", "exclusiveMinimum", "maximum"))
+    if above is not None:
+        return f"above {above:g}" + (f", up to {high:g}" if high is not None else "")
+    if low is not None:
+        return f"{low:.10g} to {high:.10g}" if high is not None else f"{low:.10g} or more"
+    return ""
+
+
 def _expected(kind: dict[str, Any]) -> str:
     """What a JSON schema allows, in words: "1 or more", "a number above 0"."""
     if "enum" in kind:
         return f"one of {', '.join(kind['enum'])}"
-    low, above, high = (kind.get(k) for k in ("minimum", "exclusiveMinimum", "maximum"))
-    if above is not None:
-        return f"a number above {above:g}" + (f", up to {high:g}" if high is not None else "")
-    if low is not None and high is not None:
-        return f"{low:.10g} to {high:.10g}"
-    if low is not None:
-        return f"{'a number of ' if kind['type'] == 'number' else ''}{low:g} or more"
-    return _TYPES.get(kind.get("type", ""), "another type")
+    bounds = bounds_in_words(kind)
+    if bounds.startswith("above"):
+        return f"a number {bounds}"
+    if bounds.endswith("or more") and kind["type"] == "number":
+        return f"a number of {bounds}"
+    return bounds or _TYPES.get(kind.get("type", ""), "another type")

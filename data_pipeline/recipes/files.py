@@ -41,7 +41,7 @@ def find_one(directory: Path, *patterns: str) -> Path:
     >>> find_one(tmp, "meta_*.json", "meta_*.json.gz").name
     'meta_Books.json.gz'
     """
-    files = sorted(file for pattern in patterns for file in directory.glob(pattern))
+    files = sorted({file for pattern in patterns for file in directory.glob(pattern)})
     if len(files) != 1:
         names = ", ".join(file.name for file in files) or "none"
         raise UserError(f"{directory}: expected one file {' or '.join(patterns)}, found {names}")

@@ -11,10 +11,13 @@ import numpy as np
 
 Event = tuple[int, int, int]  # object index, action index, time
 Seen = tuple[np.ndarray, int]  # token, time
+# By the id of a weight its numbers when the last `Reference` was made.
+ARRAYS: dict[int, np.ndarray] = {}
 
 
 class Reference:
     def __init__(self, model: Any) -> None:
+        ARRAYS.clear()
         self.model = model
         self.schema = model.schema
 
@@ -135,7 +138,9 @@ def order_bucket(gap: int) -> int:
 
 
 def array(weight: Any) -> np.ndarray:
-    return weight.numpy().astype(np.float64)
+    if id(weight) not in ARRAYS:
+        ARRAYS[id(weight)] = weight.numpy().astype(np.float64)
+    return ARRAYS[id(weight)]
 
 
 def table(encoder: Any, vocabulary: str) -> np.ndarray:

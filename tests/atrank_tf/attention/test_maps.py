@@ -1,7 +1,6 @@
-"""Attention as tables: averages against plain loops, and the case of one user."""
+"""Attention of a run: over which queries it is averaged, and the case of one user."""
 
 import json
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import tensorflow as tf
 
 from atrank_tf import ATRank, UserError
 from atrank_tf.attention import maps as attention_maps
-from atrank_tf.attention.averages import averages, duration
+from atrank_tf.attention.averages import averages
 from atrank_tf.attention.maps import case, find_query, from_run, object_names, user_index
 from atrank_tf.attention.plots import draw_averages, draw_self_attention, draw_vanilla_attention
 from atrank_tf.run_directory import RunDirectory
@@ -19,66 +18,6 @@ from data_pipeline.batches.options import BatchOptions
 from data_pipeline.dataset import TimelineData
 from data_pipeline.version import __version__
 from tests.conftest import make_logs
-
-
-def gap_bucket(model: ATRank, gap: int) -> str:
-    """The name of the model's bucket of a gap in seconds."""
-    bounds = [4**k for k in range(1, 16)] if model.is_causal else [86_400 << k for k in range(12)]
-    if gap < 0:
-        return "later"
-    below = [bound for bound in bounds if bound <= gap]
-    name, bound = ("from", below[-1]) if below else ("under", bounds[0])
-    return f"{name} {duration(bound / 86_400)}"
-
-
-def test_averages_are_what_loops_give(model: ATRank, data: TimelineData) -> None:
-    batches = list(data.batches("test", BatchOptions(num_negatives=2, max_tokens=300)).take(2))
-    expected: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
-
-    def count(
-        name: str, weights: np.ndarray, query_time: int, seen: list[tuple[int, str, str]]
-    ) -> None:
-        """Adds what one that attends gives to each behavior: weights [spaces, behaviors]."""
-        visible = [
-            j for j, (time, _, _) in enumerate(seen) if time < query_time or not model.is_causal
-        ]
-        for j in visible:
-            time, group, action = seen[j]
-            values = {"gap": gap_bucket(model, query_time - time), "group": group, "action": action}
-            for space in (1, 2):
-                lift = float(weights[space - 1, j]) * len(visible)
-                for by, value in values.items():
-                    expected[name, by, space, value].append(lift)
-
-    for inputs, labels in batches:
-        weights = model.attention(inputs["history"], inputs["candidates"], inputs["query_time"])
-        positive, first = labels.numpy() > 0, 0
-        for i, row in enumerate(inputs["candidates"]["item"].to_list()):
-            seen = [
-                (int(time), group, ("unknown", "buy", "view")[a] if group == "item" else "query")
-                for group, history in inputs["history"].items()
-                for time, a in zip(history["time"][i].numpy(), history["action"][i], strict=True)
-            ]
-            for chosen in np.flatnonzero(positive[first : first + len(row)]):
-                count(
-                    "item",
-                    weights["item"][:, i, chosen].numpy(),
-                    int(inputs["query_time"][i]),
-                    seen,
-                )
-            first += len(row)
-            for position, (time, _, _) in enumerate(seen):
-                weights_of_behavior = weights["self_attention_0"][:, i, position].numpy()
-                count("self_attention_0", weights_of_behavior, time, seen)
-    frame = averages(model, batches)
-    lines = frame[frame["attention"].isin(["item", "self_attention_0"])].itertuples()
-    lines_by_key = {(line.attention, line.by, line.space, line.value): line for line in lines}
-    assert set(lines_by_key) == set(expected)
-    for key, lifts in expected.items():
-        assert lines_by_key[key].pairs == len(lifts)
-        assert lines_by_key[key].lift == pytest.approx(np.mean(lifts), rel=1e-3, abs=1e-6)
-    for _, part in frame.groupby(["attention", "by", "space"]):
-        assert (part["lift"] * part["pairs"]).sum() == pytest.approx(part["pairs"].sum(), rel=1e-3)
 
 
 def test_averages_are_over_queries_with_histories_of_all_lengths(
@@ -156,19 +95,6 @@ def test_a_case_names_what_it_shows(model: ATRank, data: TimelineData, tmp_path:
     assert figure.axes[0].get_xlabel() == "gap between reader and behavior"
 
 
-def test_averages_of_nothing(model: ATRank, data: TimelineData) -> None:
-    with pytest.raises(UserError, match="queries with a history: these batches have none"):
-        averages(model, [])
-    empty = data.batches("test", BatchOptions(num_negatives=1, max_history=1)).take(1)
-    for inputs, labels in empty:
-        history = {
-            group: {name: column[:, :0] for name, column in columns.items()}
-            for group, columns in inputs["history"].items()
-        }
-        with pytest.raises(UserError, match="queries with a history: these batches have none"):
-            averages(model, [({**inputs, "history": history}, labels)])
-
-
 def test_a_user_is_found_by_their_id(data: TimelineData) -> None:
     index = user_index(data.directory, "7")
     query = find_query(data.batches("test"), index)
@@ -177,14 +103,6 @@ def test_a_user_is_found_by_their_id(data: TimelineData) -> None:
     assert find_query(data.batches("test"), 10**6) is None
     with pytest.raises(UserError, match="user 'x': is in none of the logs"):
         user_index(data.directory, "x")
-
-
-@pytest.mark.parametrize(
-    ("days", "expected"),
-    [(0.0, "0 s"), (16 / 86400, "16 s"), (1 / 24, "1 h"), (12.0, "12 d"), (730.0, "2 y")],
-)
-def test_durations(days: float, expected: str) -> None:
-    assert duration(days) == expected
 
 
 def test_other_models_have_no_such_attention(data_dir: Path, tmp_path: Path) -> None:

@@ -3,18 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from atrank_tf.evaluate.evaluation import evaluate
 from atrank_tf.evaluate.report import format_calibration, format_differences, format_table
-from atrank_tf.evaluate.scoring import Scoring
-from atrank_tf.models import Popularity
 from atrank_tf.train.loop import train
 from atrank_tf.train.settings import Settings
-from data_pipeline.batches.options import BatchOptions
-from data_pipeline.core.errors import DivergedError, UserError
+from data_pipeline.core.errors import UserError
 from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare.pipeline import prepare
 from data_pipeline.schema import Group, Schema, Split
@@ -71,30 +67,6 @@ def test_runs_of_one_model_are_told_apart(data_dir: Path, runs: Path, tmp_path: 
     assert line.startswith(
         f"item: AUC of popularity ({first}) less that of popularity ({second}), "
     )
-
-
-def test_scores_and_labels_stay_together(data: TimelineData) -> None:
-    model = Popularity(data.schema, data.catalog)
-    batches = data.batches("test", BatchOptions(num_negatives=3))
-    scored = Scoring(model, batches).run()
-    counts = data.catalog["item"]["train_counts"]
-    expected = []
-    for inputs, labels in batches:
-        objects = inputs["candidates"]["item"]
-        users = np.repeat(inputs["user"].numpy(), objects.row_lengths())
-        indices = objects.flat_values.numpy()
-        item_labels = labels.numpy()[: len(indices)]
-        expected += list(zip(users, np.log1p(counts[indices]), item_labels, strict=True))
-    scores = scored["item"]
-    lines = list(zip(scores.user, scores.logit, scores.label, strict=True))
-    np.testing.assert_allclose(lines, expected, rtol=1e-6)
-
-
-def test_scores_that_are_no_numbers_are_refused(data: TimelineData) -> None:
-    model = Popularity(data.schema, data.catalog)
-    model.log_counts["item"].assign(model.log_counts["item"] * float("nan"))
-    with pytest.raises(DivergedError, match="a score is nan: the model has diverged"):
-        Scoring(model, data.batches("test", BatchOptions(num_negatives=3))).run()
 
 
 def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from atrank_tf.experiment import runner as experiments
 from atrank_tf.experiment.suites import SUITES
 from atrank_tf.train import loop as training
 from atrank_tf.train.settings import Settings
+from data_pipeline.dataset import TimelineData
 from tests.atrank_tf.experiment.small_suite import BUDGET, ENTRIES
 
 
@@ -17,6 +18,12 @@ def trained(output: Path) -> dict[Path, int]:
     """When each checkpoint was written, of models that are trained at all."""
     paths = [path for path in output.rglob("*.keras") if "popularity" not in str(path)]
     return {path: path.stat().st_mtime_ns for path in paths}
+
+
+@pytest.fixture(scope="session")
+def lengths(data: TimelineData) -> dict[int, int]:
+    """How long each user's history is."""
+    return experiments.history_lengths(data, 1000)
 
 
 @pytest.fixture(scope="session")

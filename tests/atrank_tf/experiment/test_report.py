@@ -6,25 +6,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from atrank_tf.evaluate import ranking_metrics
 from atrank_tf.experiment import report as experiment_report
 from atrank_tf.experiment import runner as experiments
-from atrank_tf.experiment import tables
 from atrank_tf.experiment.page import write_page
 from atrank_tf.run_directory import RunDirectory
-from data_pipeline.dataset import TimelineData
 from tests.atrank_tf.experiment.small_suite import BUDGET, ENTRIES
 
 
 @pytest.mark.slow
-def test_report(results: tuple[experiments.Results, Path], data: TimelineData) -> None:
+def test_report(
+    results: tuple[experiments.Results, Path], data_dir: Path, lengths: dict[int, int]
+) -> None:
     trials_by_label, output = results
-    lengths = experiments.history_lengths(data, 1000)
     parts = experiment_report.suite_sections("small", trials_by_label, lengths, BUDGET, output)
-    parts += experiment_report.attention_sections(trials_by_label, str(data.directory), output)
+    parts += experiment_report.attention_sections(trials_by_label, str(data_dir), output)
     paths = write_page(parts, output)
     assert all(path.stat().st_size for path in paths)
     page = paths[0].read_text()
@@ -69,23 +66,3 @@ def test_report(results: tuple[experiments.Results, Path], data: TimelineData) -
         part = [low <= lengths[user] <= high for user in users.user.tolist()]
         gap = np.nanmean(users.means["auc"][part] - other_users.means["auc"][part])
         assert str(lead).startswith(f"{gap:+.4f} (")
-
-
-@given(counts=st.lists(st.integers(0, 6), min_size=1, max_size=12))
-def test_density_parts_are_never_empty(counts: list[int]) -> None:
-    users = np.arange(len(counts))
-    parts = tables.density_parts(users, dict(enumerate(counts)))
-    assert all(part.any() for part in parts.values())
-    assert sum(part.astype(int) for part in parts.values()).tolist() == [1] * len(counts)
-
-
-def test_density_parts_hold_every_user_once(data: TimelineData) -> None:
-    lengths = experiments.history_lengths(data, 1000)
-    users = np.array(sorted(lengths))
-    parts = tables.density_parts(users, lengths)
-    assert sum(part.astype(int) for part in parts.values()).tolist() == [1] * len(users)
-    for name, part in parts.items():
-        low, high = map(int, name.split(" to "))
-        counts = [lengths[user] for user in users[part].tolist()]
-        assert low <= min(counts) <= max(counts) <= high
-    assert len(tables.density_parts(users, dict.fromkeys(users.tolist(), 5))) == 1

@@ -1,5 +1,7 @@
 """ATRank against an independent computation, and what its scores must not depend on."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from atrank_tf import ATRank, PointwiseLoss, RowSparse
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.dataset import TimelineData
-from tests.atrank_tf.batches import QUERY_TIME, examples_of, make_batch
+from tests.atrank_tf.batches import QUERY_TIME, Example, examples_of, make_batch
+from tests.atrank_tf.models.traced import Traced
 from tests.atrank_tf.reference import Reference
 from tests.atrank_tf.sizes import SMALL
 
@@ -39,25 +42,38 @@ def small_model(form: str, data: TimelineData) -> ATRank:
     return model
 
 
+@functools.cache
+def traced(model: ATRank) -> Traced:
+    return Traced(model)
+
+
+@pytest.fixture(scope="module")
+def models(data: TimelineData) -> Callable[[str], ATRank]:
+    return functools.cache(lambda form: small_model(form, data))
+
+
+@pytest.fixture(scope="module")
+def causal(models: Callable[[str], ATRank]) -> ATRank:
+    return models("causal")
+
+
 @pytest.fixture(scope="module", params=["causal", "paper"])
-def model(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
-    return small_model(request.param, data)
+def model(request: pytest.FixtureRequest, models: Callable[[str], ATRank]) -> ATRank:
+    return models(request.param)
 
 
 @pytest.fixture(scope="module", params=list(FORMS))
-def form(request: pytest.FixtureRequest, data: TimelineData) -> ATRank:
-    return small_model(request.param, data)
+def form(request: pytest.FixtureRequest, models: Callable[[str], ATRank]) -> ATRank:
+    return models(request.param)
 
 
-def logits(model: ATRank, examples: list[dict[str, Any]]) -> list[dict[str, list[float]]]:
+def example_of(history: dict[str, Any], **candidates: list[int]) -> Example:
+    return {"query_time": QUERY_TIME, "history": history, "candidates": candidates}
+
+
+def logits(model: ATRank, examples: list[Example]) -> list[dict[str, list[float]]]:
     """The logits of each example by target."""
-    batch = make_batch(examples, model.schema)
-    state = model.encode(batch["history"], batch["query_time"])
-    scored = {
-        t: s.to_list()
-        for t, s in model.score(state, batch["candidates"], batch["query_time"]).items()
-    }
-    return [{t: rows[i] for t, rows in scored.items()} for i in range(len(examples))]
+    return traced(model).logits(examples)
 
 
 @given(draw=st.data())
@@ -77,12 +93,8 @@ def test_scores_are_those_of_the_equations(form: ATRank, draw: st.DataObject) ->
 
 def test_attention_is_there_to_be_looked_at(form: ATRank) -> None:
     examples = [
-        {
-            "query_time": QUERY_TIME,
-            "history": {"item": EVENTS, "query": [(1, 0, QUERY_TIME - 7)]},
-            "candidates": {"item": [4, 5]},
-        },
-        {"query_time": QUERY_TIME, "history": {}, "candidates": {"query": [1]}},
+        example_of({"item": EVENTS, "query": [(1, 0, QUERY_TIME - 7)]}, item=[4, 5]),
+        example_of({}, query=[1]),
     ]
     batch = make_batch(examples, form.schema)
     weights = form.attention(batch["history"], batch["candidates"], batch["query_time"])
@@ -107,12 +119,8 @@ def test_calling_the_model_gives_the_flat_logits_of_one_target_after_the_other(
     model: ATRank,
 ) -> None:
     examples = [
-        {
-            "query_time": QUERY_TIME,
-            "history": {"item": EVENTS},
-            "candidates": {"item": [4, 5], "query": [1]},
-        },
-        {"query_time": QUERY_TIME, "history": {}, "candidates": {"item": [6], "query": [2, 3]}},
+        example_of({"item": EVENTS}, item=[4, 5], query=[1]),
+        example_of({}, item=[6], query=[2, 3]),
     ]
     first, second = logits(model, examples)
     flat = [*first["item"], *second["item"], *first["query"], *second["query"]]
@@ -121,16 +129,8 @@ def test_calling_the_model_gives_the_flat_logits_of_one_target_after_the_other(
 
 
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(model: ATRank) -> None:
-    example = {
-        "query_time": QUERY_TIME,
-        "history": {"item": EVENTS},
-        "candidates": {"item": [4, 9]},
-    }
-    long = {
-        "query_time": QUERY_TIME,
-        "history": {"item": EVENTS * 9},
-        "candidates": {"item": list(range(20))},
-    }
+    example = example_of({"item": EVENTS}, item=[4, 9])
+    long = example_of({"item": EVENTS * 9}, item=list(range(20)))
     (alone,) = logits(model, [example])
     among = logits(model, [long, example, {**long, "history": {}}])[1]
     np.testing.assert_allclose(among["item"], alone["item"], atol=1e-5)
@@ -138,7 +138,7 @@ def test_a_score_does_not_depend_on_the_rest_of_the_batch(model: ATRank) -> None
 
 def test_a_score_does_not_depend_on_how_ties_were_stored(model: ATRank) -> None:
     tied = [(index, action, QUERY_TIME - 5) for index, action, _ in EVENTS]
-    example = {"query_time": QUERY_TIME, "history": {"item": tied}, "candidates": {"item": [4]}}
+    example = example_of({"item": tied}, item=[4])
     (first,) = logits(model, [example])
     (second,) = logits(model, [{**example, "history": {"item": tied[::-1]}}])
     np.testing.assert_allclose(second["item"], first["item"], atol=1e-5)
@@ -147,9 +147,7 @@ def test_a_score_does_not_depend_on_how_ties_were_stored(model: ATRank) -> None:
 def test_a_score_depends_on_every_part_of_a_behavior(model: ATRank) -> None:
     def score(*event: int) -> float:
         history = {"item": [(7, 1, QUERY_TIME - 50), event]}
-        (scores,) = logits(
-            model, [{"query_time": QUERY_TIME, "history": history, "candidates": {"item": [4]}}]
-        )
+        (scores,) = logits(model, [example_of(history, item=[4])])
         return scores["item"][0]
 
     base = score(3, 1, QUERY_TIME - 10)
@@ -158,7 +156,7 @@ def test_a_score_depends_on_every_part_of_a_behavior(model: ATRank) -> None:
 
 
 def test_no_group_and_no_target_at_all(model: ATRank) -> None:
-    example = {"query_time": QUERY_TIME, "history": {}, "candidates": {"item": [4, 5]}}
+    example = example_of({}, item=[4, 5])
     batch = make_batch([example, example], model.schema)
     expected = model(batch).numpy()
     np.testing.assert_array_equal(model({**batch, "history": {}}), expected)
@@ -184,22 +182,19 @@ def split_at(history: dict[str, list[Any]], time: int) -> tuple[dict[str, list[A
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_one_state_serves_every_query_time(model: ATRank, draw: st.DataObject) -> None:
-    if not model.is_causal:
-        pytest.skip("its state is of one query time")
-    example = draw.draw(examples_of(model.schema))
+def test_one_state_serves_every_query_time(causal: ATRank, draw: st.DataObject) -> None:
+    example = draw.draw(examples_of(causal.schema))
     times = [e[2] for events in example["history"].values() for e in events]
     query_time = draw.draw(st.sampled_from([0, *times, QUERY_TIME]))
-    whole = make_batch([example], model.schema)
+    whole = make_batch([example], causal.schema)
     before = make_batch(
-        [{**example, "history": split_at(example["history"], query_time)[0]}], model.schema
+        [{**example, "history": split_at(example["history"], query_time)[0]}], causal.schema
     )
     query_times = tf.constant([query_time], tf.int64)
-    scores = model.score(
-        model.encode(whole["history"], query_times), whole["candidates"], query_times
-    )
-    expected = model.score(
-        model.encode(before["history"], query_times), whole["candidates"], query_times
+    verbs = traced(causal)
+    scores, expected = (
+        verbs.score(verbs.encode(history, query_times), whole["candidates"], query_times)
+        for history in (whole["history"], before["history"])
     )
     for target, logits_ in expected.items():
         np.testing.assert_allclose(
@@ -212,27 +207,26 @@ def test_one_state_serves_every_query_time(model: ATRank, draw: st.DataObject) -
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_extending_a_state_equals_recomputing_it(model: ATRank, draw: st.DataObject) -> None:
-    if not model.is_causal:
-        pytest.skip("its state is of one query time")
-    examples = draw.draw(st.lists(examples_of(model.schema), min_size=1, max_size=3))
+def test_extending_a_state_equals_recomputing_it(causal: ATRank, draw: st.DataObject) -> None:
+    examples = draw.draw(st.lists(examples_of(causal.schema), min_size=1, max_size=3))
     time = draw.draw(st.integers(0, QUERY_TIME))
     halves = [
         make_batch(
-            [{**e, "history": split_at(e["history"], time)[i]} for e in examples], model.schema
+            [{**e, "history": split_at(e["history"], time)[i]} for e in examples], causal.schema
         )
         for i in range(2)
     ]
-    state = model.encode(halves[0]["history"], halves[0]["query_time"])
+    verbs = traced(causal)
+    state = verbs.encode(halves[0]["history"], halves[0]["query_time"])
     before = {name: rows.to_list() for name, rows in state.items()}
-    extended = model.extend(state, halves[1]["history"])
-    whole = make_batch(examples, model.schema)
-    expected = model.score(
-        model.encode(whole["history"], whole["query_time"]),
+    extended = verbs.extend(state, halves[1]["history"])
+    whole = make_batch(examples, causal.schema)
+    expected = verbs.score(
+        verbs.encode(whole["history"], whole["query_time"]),
         whole["candidates"],
         whole["query_time"],
     )
-    scores = model.score(extended, whole["candidates"], whole["query_time"])
+    scores = verbs.score(extended, whole["candidates"], whole["query_time"])
     for target, logits_ in expected.items():
         np.testing.assert_allclose(
             scores[target].flat_values, logits_.flat_values, rtol=1e-5, atol=1e-5
@@ -244,11 +238,9 @@ def test_extending_a_state_equals_recomputing_it(model: ATRank, draw: st.DataObj
 
 
 def test_a_query_time_for_each_candidate(model: ATRank) -> None:
-    first = {
-        "query_time": QUERY_TIME,
-        "history": {"item": EVENTS, "query": [(1, 1, QUERY_TIME - 400)]},
-        "candidates": {"item": [4, 5, 6], "query": [1]},
-    }
+    first = example_of(
+        {"item": EVENTS, "query": [(1, 1, QUERY_TIME - 400)]}, item=[4, 5, 6], query=[1]
+    )
     second = {**first, "history": {"item": EVENTS[:2]}, "candidates": {"item": [7], "query": []}}
     batch = make_batch([first, second], model.schema)
     times = {
@@ -278,21 +270,19 @@ def test_a_query_time_for_each_candidate(model: ATRank) -> None:
 
 
 def test_an_absent_group_is_an_empty_one(model: ATRank) -> None:
-    example = {"query_time": QUERY_TIME, "history": {"item": EVENTS}, "candidates": {"item": [4]}}
+    example = example_of({"item": EVENTS}, item=[4])
     batch = make_batch([example], model.schema)
     whole = model(batch).numpy()
     del batch["history"]["query"]
     assert model(batch).numpy().tolist() == whole.tolist()
 
 
-@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("form", ["causal", "paper"])
 def test_nothing_known_still_gives_finite_scores_and_gradients(
-    data: TimelineData, causal: bool
+    data: TimelineData, form: str
 ) -> None:
-    model = ATRank(data.schema, data.catalog, l2=0.1, form="causal" if causal else "paper", **SMALL)
-    batch = make_batch(
-        [{"query_time": QUERY_TIME, "history": {}, "candidates": {"item": [0, 4]}}], model.schema
-    )
+    model = ATRank(data.schema, data.catalog, l2=0.1, form=form, **SMALL)
+    batch = make_batch([example_of({}, item=[0, 4])], model.schema)
     with tf.GradientTape() as tape:
         scores = model(batch, training=True)
         loss = tf.reduce_sum(scores) + tf.add_n(model.losses)
@@ -307,17 +297,9 @@ def test_nothing_known_still_gives_finite_scores_and_gradients(
 def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
     query = [(1, 1, QUERY_TIME - 400), (2, 1, QUERY_TIME - 90_000)]
     examples = [
-        {
-            "query_time": QUERY_TIME,
-            "history": {"item": EVENTS, "query": query},
-            "candidates": {"item": [4, 9]},
-        },
-        {
-            "query_time": QUERY_TIME,
-            "history": {"query": query[:1]},
-            "candidates": {"item": [3], "query": [1]},
-        },
-        {"query_time": QUERY_TIME, "history": {}, "candidates": {"item": [5]}},
+        example_of({"item": EVENTS, "query": query}, item=[4, 9]),
+        example_of({"query": query[:1]}, item=[3], query=[1]),
+        example_of({}, item=[5]),
     ]
     batch = make_batch(examples, model.schema)
     weights = [
@@ -332,6 +314,7 @@ def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.sin(model(batch)))
     gradients = tape.gradient(loss, [weight.value for weight in weights])
+    verbs = traced(model)
     for weight, gradient in zip(weights, gradients, strict=True):
         before = weight.numpy()
         gradient = tf.convert_to_tensor(gradient).numpy()
@@ -340,7 +323,9 @@ def test_gradients_are_those_of_finite_differences(model: ATRank) -> None:
         values = []
         for sign in (1, -1):
             weight.assign(before + sign * 1e-2 * direction)
-            values.append(float(tf.reduce_sum(tf.sin(model(batch)))))
+            state = verbs.encode(batch["history"], batch["query_time"])
+            scores = verbs.score(state, batch["candidates"], batch["query_time"]).values()
+            values.append(sum(float(tf.reduce_sum(tf.sin(s.flat_values))) for s in scores))
         weight.assign(before)
         assert (values[0] - values[1]) / 2e-2 == pytest.approx(norm, rel=0.03)
 
@@ -355,12 +340,15 @@ def test_fit_evaluate_predict_save_and_load(data: TimelineData, tmp_path: Path) 
     batches = data.batches("train", seed=1)
     history = model.fit(batches, epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
-    test = data.batches("test", BatchOptions(num_negatives=5))
+    # To trace evaluation and prediction takes longer than the one batch that they are run for.
+    model.run_eagerly = True
+    test = data.batches("test", BatchOptions(num_negatives=5)).cache()
     loss = model.evaluate(test, verbose=0)
     predicted = model.predict(test, verbose=0)
     assert predicted.shape == (sum(len(labels) for _, labels in test),)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded.run_eagerly = True
     np.testing.assert_array_equal(loaded.predict(test, verbose=0), predicted)
     assert loaded.evaluate(test, verbose=0) == loss
     assert loaded.get_config() == model.get_config()
@@ -370,18 +358,16 @@ def test_fit_evaluate_predict_save_and_load(data: TimelineData, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("causal", [True, False])
-def test_mixed_precision_stays_near(data: TimelineData, causal: bool, policy: str) -> None:
+@pytest.mark.parametrize("form", ["causal", "paper"])
+def test_mixed_precision_stays_near(data: TimelineData, form: str, policy: str) -> None:
     candidates = {"item": list(range(4, 24))}
-    examples = [{"query_time": QUERY_TIME, "history": {"item": EVENTS}, "candidates": candidates}]
-    model = ATRank(data.schema, data.catalog, form="causal" if causal else "paper", **SMALL)
+    examples = [example_of({"item": EVENTS}, **candidates)]
+    model = ATRank(data.schema, data.catalog, form=form, **SMALL)
     for weight in model.trainable_weights:
         weight.assign(np.random.default_rng(1).normal(0, 0.3, weight.shape))
     for bias in model.tokens.biases.values():
         bias.table.assign(np.zeros(bias.table.shape))
-    half = ATRank(
-        data.schema, data.catalog, form="causal" if causal else "paper", dtype=policy, **SMALL
-    )
+    half = ATRank(data.schema, data.catalog, form=form, dtype=policy, **SMALL)
     for copy, original in zip(half.weights, model.weights, strict=True):
         copy.assign(original.numpy())
     assert half.vanilla_attention.attention.query.compute_dtype == policy.removeprefix("mixed_")
@@ -395,7 +381,7 @@ def test_mixed_precision_stays_near(data: TimelineData, causal: bool, policy: st
 def test_dropout_is_for_training(data: TimelineData) -> None:
     model = ATRank(data.schema, data.catalog, dropout=0.5, **SMALL)
     batch = make_batch(
-        [{"query_time": QUERY_TIME, "history": {"item": EVENTS}, "candidates": {"item": [4]}}],
+        [example_of({"item": EVENTS}, item=[4])],
         model.schema,
     )
     assert model(batch).numpy() == model(batch).numpy()

@@ -1,0 +1,55 @@
+"""The summary of prepared data: what was written, left out and is missing."""
+
+import dataclasses
+
+import pytest
+
+from data_pipeline.manifest import Manifest, Shard
+from data_pipeline.prepare.summary import format_summary
+from data_pipeline.version import __version__
+
+SHARD = Shard("timelines/0.tfrecord", 6, 24, 1_250_000, "")
+MANIFEST = Manifest(
+    version=__version__,
+    fingerprint="",
+    users=1_234_567,
+    events={"item": 2_000_000, "query": 1},
+    rejected={},
+    time_range=(1007, 2**40),
+    targets={
+        "train": {"item": 1_000_000, "query": 0},
+        "validation": {"item": 0, "query": 1},
+        "test": {"item": 7, "query": 0},
+    },
+    shards=(SHARD, SHARD),
+)
+
+
+def test_every_count_has_a_line() -> None:
+    assert format_summary(MANIFEST, "data/mine").splitlines() == [
+        "wrote data/mine: 1,234,567 users, 2.5 MB of timelines",
+        "  item: 2,000,000 events",
+        "  query: 1 events",
+        "  train: 1,000,000 targets of item, 0 targets of query",
+        "  validation: 0 targets of item, 1 targets of query",
+        "  test: 7 targets of item, 0 targets of query",
+    ]
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_split_without_targets_is_warned_of(split: str) -> None:
+    targets = {**MANIFEST.targets, split: {"item": 0, "query": 0}}
+    summary = format_summary(dataclasses.replace(MANIFEST, targets=targets), "out")
+    assert summary.endswith(
+        f"\n  warning: no targets for {split}; the events' times are 1007 to 1099511627776"
+    )
+    assert summary.count("warning") == 1
+
+
+def test_rows_that_were_left_out_come_last_by_reason() -> None:
+    rejected = {"null id": 1, "duplicate": 54_321}
+    summary = format_summary(dataclasses.replace(MANIFEST, rejected=rejected), "out")
+    assert summary.splitlines()[-2:] == [
+        "  left out: 1 rows: null id (see rejected.jsonl)",
+        "  left out: 54,321 rows: duplicate (see rejected.jsonl)",
+    ]
