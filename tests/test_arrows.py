@@ -15,7 +15,7 @@ FLOORS = ("data_pipeline", "atrank_tf", "export", "benchmarks")
 
 # Of data_pipeline: what writes shards, and what makes batches of them.
 _WITH_TENSORS = ("dataset", "ragged", "prepare.shards")
-_TENSOR_BATCHES = ("block", "examples", "negatives", "packing", "queries", "windows")
+_TENSOR_BATCHES = ("block", "examples", "negatives", "packing", "queries", "traced", "windows")
 
 
 def imports(path: Path) -> Iterator[str]:
