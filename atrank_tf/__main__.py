@@ -34,7 +34,7 @@ def main() -> None:
     if name in _COMMANDS:
         sys.argv[1:2] = []
         runpy.run_module(_COMMANDS[name], run_name="__main__", alter_sys=True)
-    elif name in ("--help", "-h", "help"):
+    elif name in ("--help", "--helpfull", "-h", "help"):
         print(_listing())
     elif name == "--version":
         print(f"atrank-tf {__version__}")

@@ -56,6 +56,8 @@ def evaluate(
             raise UserError(f"baselines: {directory} is named twice")
     run = RunDirectory(model_dir)
     data = run.data(data_dir)
+    for directory in baselines:  # Before the first is measured.
+        RunDirectory(directory).settings()
     if not data.num_targets(split):
         raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
     measurements = {

@@ -54,7 +54,8 @@ class ATRank(HistoryRanker):
             heads.
         num_blocks: Self-attention blocks.
         dropout: Dropout rate, in [0, 1).
-        form: How time is known: causal or paper. See above.
+        form: How time is known: causal (gaps as biases of attention) or paper (gaps to the query
+            time as embeddings).
         scores: Attention scores: scaled_dot (released code) or bilinear (paper). See
             `LatentAttention`.
         time: Time in form=paper: added (paper) or concatenated (released code). See

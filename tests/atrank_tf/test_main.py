@@ -9,6 +9,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def test_it_lists_the_commands_in_order(command: Command) -> None:
     done = command("atrank_tf")
     assert done.returncode == 0
+    assert command("atrank_tf", "--helpfull").stdout == done.stdout
     names = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("  atrank ")]
     steps = ["prepare", "train", "evaluate", "experiment", "attention"]
     assert names[:10] == [*steps, "export", "verify", "score", "serve", "smoke"]

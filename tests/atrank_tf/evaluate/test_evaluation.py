@@ -73,6 +73,11 @@ def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:
     data, popularity = str(data_dir), str(runs / "popularity")
     with pytest.raises(UserError, match="holds no trained model"):
         evaluate(data, str(tmp_path))
+    metrics = runs / "popularity/metrics.json"
+    metrics.unlink(missing_ok=True)
+    with pytest.raises(UserError, match="holds no trained model"):
+        evaluate(data, popularity, [str(tmp_path)])
+    assert not metrics.exists()  # The mistake is found before anything is measured.
     with pytest.raises(UserError, match="is named twice"):
         evaluate(data, popularity, [popularity])
     with pytest.raises(UserError, match="negatives is 0: expected 1 or more"):
