@@ -54,8 +54,7 @@ class ATRank(HistoryRanker):
             heads.
         num_blocks: Self-attention blocks.
         dropout: Dropout rate, in [0, 1).
-        form: How time is known: causal (gaps as biases of attention) or paper (gaps to the query
-            time as embeddings).
+        form: How time is known: causal (biases of gaps) or paper (embeddings of gaps).
         scores: Attention scores: scaled_dot (released code) or bilinear (paper). See
             `LatentAttention`.
         time: Time in form=paper: added (paper) or concatenated (released code). See
