@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         DIN,
         BiLSTM,
         LastObject,
+        OwnHistory,
         Popularity,
         SASRec,
     )
@@ -33,6 +34,7 @@ _MODULES = {
         "CNN",
         "DIN",
         "LastObject",
+        "OwnHistory",
         "Popularity",
         "Ranker",
         "SASRec",
@@ -57,6 +59,7 @@ __all__ = [
     "Group",
     "HingeLoss",
     "LastObject",
+    "OwnHistory",
     "PointwiseLoss",
     "Popularity",
     "Ranker",

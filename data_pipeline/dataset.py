@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from data_pipeline.batches.block import Block, parse_timelines
+from data_pipeline.batches.look_ups import object_values
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.batches.packing import num_batches, pack_rows
 from data_pipeline.batches.traced import traced
@@ -54,6 +55,7 @@ class TimelineData:
         self.manifest = Manifest.load(self.directory)
         self.schema = Schema.load(self.directory).select(groups, targets)
         self.catalog = load_catalog(self.directory, self.schema)
+        self._values = object_values(self.catalog, self.schema)
 
     def num_targets(self, split: str) -> int:
         """Returns how many targets, of the groups chosen, a split has."""
@@ -97,7 +99,7 @@ class TimelineData:
         >>> data = TimelineData(toy_data())
         >>> for inputs, labels in data.batches("test", BatchOptions(num_negatives=9)).take(1):
         ...     print(sorted(inputs), labels.dtype.name)
-        ['candidates', 'history', 'query_time', 'user'] float32
+        ['candidates', 'history', 'query_time', 'recurrence', 'user'] float32
         """
         resolved = self._resolved(split, options)
         if split == "train" and epoch is None:
@@ -206,12 +208,12 @@ class TimelineData:
         """The batches of one block."""
         block_seed = _block_seed(seed, number)
         make_block, make_batch = traced(self.schema, split, options)
-        block = make_block(records, block_seed)
+        block = make_block(records, block_seed, self._values)
         indices = tf.range(num_batches(block))
         if split == "train":
             indices = tf.random.experimental.stateless_shuffle(indices, block_seed + 2)  # type: ignore[attr-defined]
         return tf.data.Dataset.from_tensor_slices(indices).map(
-            _as_is(lambda index: make_batch(block, index, seed)),
+            _as_is(lambda index: make_batch(block, index, seed, self._values)),
             num_parallel_calls=2,
             deterministic=True,
         )

@@ -51,6 +51,8 @@ class Manifest:
         rejected: Log rows that were left out, by reason.
         time_range: Time of the first and the last event.
         targets: Number of targets by split and group.
+        repeats: By target group the share of training targets that are repeats: the user had
+            touched the object before.
         shards: The files of timelines.
 
     Example:
@@ -67,6 +69,7 @@ class Manifest:
     rejected: Mapping[str, int]
     time_range: tuple[int, int]
     targets: Mapping[str, Mapping[str, int]]
+    repeats: Mapping[str, float]
     shards: tuple[Shard, ...]
 
     def save(self, directory: str | Path) -> None:

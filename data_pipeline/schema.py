@@ -66,7 +66,11 @@ class Feature:
         multivalued: Whether an object can have several values (or none). The column
             then holds lists, or strings split at `separator`.
         separator: What separates the values of a multivalued string.
-        num_values: Filled in by `prepare`: how many values all objects have together.
+        recurs: Whether a candidate's values are looked up among those that the user touched
+            before, through any group that shares the vocabulary.
+        num_values: Filled in by `prepare`: how many values all objects have together, those out
+            of vocabulary counted once an object.
+        num_fingerprints: Filled in by `prepare`: how many values they have, each counted.
 
     Example:
 
@@ -82,7 +86,9 @@ class Feature:
     vocabulary: str = ""
     multivalued: bool = False
     separator: str = "|"
+    recurs: bool = True
     num_values: int = 0
+    num_fingerprints: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +140,9 @@ class Group:
         impressions: File or glob of a table of labelled targets of this group. When
             it is given, they are its targets, and no negatives are sampled.
         impression_columns: Column names of that table; by default the schema's own.
+        negatives: What sampled negatives are not: "untaken" at the moment of the target, so that
+            a user's own habits may be among them; or "untouched" ever. "" to choose by the
+            data: untaken where objects recur.
         id_type: Type of the object ids. "" to find out from the data.
         num_trained: Filled in by `prepare`: objects that occur in training events.
         num_logged: Likewise: objects that occur in any event.
@@ -157,6 +166,7 @@ class Group:
     columns: Columns | None = None
     impressions: str = ""
     impression_columns: Columns | None = None
+    negatives: Literal["", "untaken", "untouched"] = ""
     id_type: Literal["", "int", "string"] = ""
     num_trained: int = 0
     num_logged: int = 0

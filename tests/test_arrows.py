@@ -14,8 +14,10 @@ from tests.conftest import REPOSITORY
 FLOORS = ("data_pipeline", "atrank_tf", "export", "benchmarks")
 
 # Of data_pipeline: what writes shards, and what makes batches of them.
-_WITH_TENSORS = ("dataset", "ragged", "prepare.shards")
-_TENSOR_BATCHES = ("block", "examples", "negatives", "packing", "queries", "traced", "windows")
+_WITH_TENSORS = ("dataset", "ragged", "recurrence", "prepare.shards")
+_TENSOR_BATCHES = (
+    *("block", "examples", "look_ups", "negatives", "packing", "queries", "traced", "windows"),
+)
 
 
 def imports(path: Path) -> Iterator[str]:

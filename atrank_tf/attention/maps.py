@@ -128,7 +128,11 @@ def from_run(
         raise UserError(f"{run.path}: holds a {settings['model']}; attention is atrank's")
     data = run.data(data_dir)
     model = cast(ATRank, run.load_best(data.manifest.fingerprint))
-    options = BatchOptions(num_negatives=2, max_history=settings["max_history"])
+    options = BatchOptions(
+        num_negatives=2,
+        max_history=settings["max_history"],
+        look_ups=model.look_ups is not None,
+    )
     batches = data.batches("test", options)
     query = find_query(batches, user_index(data.directory, user) if user else None)
     if query is None:
@@ -170,7 +174,6 @@ def case(
     """
     schema, history, query_time = model.schema, inputs["history"], inputs["query_time"]
     weights = model.attention(history, inputs["candidates"], query_time)
-    logits = model.score(model.encode(history, query_time), inputs["candidates"], query_time)
     behaviors = behavior_table(schema, history)
     behaviors["days"] = (int(query_time[0]) - behaviors["time"]) / schema.units_per_day
     behaviors["object"] = [
@@ -184,13 +187,12 @@ def case(
                 {
                     "target": target,
                     "object": [names[target][index] for index in objects.flat_values.numpy()],
-                    "logit": logits[target].flat_values.numpy(),
                 }
             )
             for target, objects in inputs["candidates"].items()
         ],
         ignore_index=True,
-    ).assign(chosen=np.asarray(labels) > 0)
+    ).assign(logit=model(inputs).numpy(), chosen=np.asarray(labels) > 0)
     self_attention = weights[model.self_attention[0].name][:, 0].numpy()
     vanilla_attention = [
         weights[target][:, 0, : objects.row_lengths()[0]]
@@ -259,22 +261,27 @@ def _one_query(
 ) -> tuple[dict[str, Any], tf.Tensor]:
     """A batch of one row alone, with few of its candidates, and their labels."""
     query = tf.nest.map_structure(lambda column: column[batch_row : batch_row + 1], inputs)
-    query["candidates"], few_labels = _few_candidates(inputs["candidates"], labels, batch_row)
-    return query, few_labels
+    few_candidates, few_labels = _few_candidates(inputs, labels, batch_row)
+    return {**query, **few_candidates}, few_labels
 
 
 def _few_candidates(
-    candidates: dict[str, tf.RaggedTensor], labels: tf.Tensor, batch_row: int
-) -> tuple[dict[str, tf.RaggedTensor], tf.Tensor]:
-    """Of one batch row two positives of each target, then two negatives; and their labels."""
-    few_candidates, few_labels, first = {}, [], 0
-    for target, objects in candidates.items():
+    inputs: dict[str, Any], labels: tf.Tensor, batch_row: int
+) -> tuple[dict[str, dict[str, tf.RaggedTensor]], tf.Tensor]:
+    """Of one batch row two positives of each target, then two negatives; and their labels.
+
+    Beside the candidates there is what batches tell of them.
+    """
+    columns = [name for name in ("candidates", "recurrence") if name in inputs]
+    few_candidates: dict[str, dict[str, tf.RaggedTensor]] = {name: {} for name in columns}
+    few_labels, first = [], 0
+    for target, objects in inputs["candidates"].items():
         start, end = objects.row_splits.numpy()[batch_row : batch_row + 2]
         label = labels.numpy()[first + start : first + end]
         few = np.concatenate([np.flatnonzero(label > 0)[:2], np.flatnonzero(label <= 0)[:2]])
-        few_candidates[target] = ragged.from_row_lengths(
-            tf.gather(objects.flat_values, start + few), [len(few)]
-        )
+        for name in columns:
+            values = tf.gather(inputs[name][target].flat_values, start + few)
+            few_candidates[name][target] = ragged.from_row_lengths(values, [len(few)])
         few_labels.append(label[few])
         first += objects.flat_values.shape[0]
     return few_candidates, tf.concat(few_labels, axis=0)

@@ -102,9 +102,13 @@ def _measure(directory: str, data_dir: str, split: str, num_negatives: int) -> _
     run = RunDirectory(directory)
     data = run.data(data_dir)
     settings = run.settings()
-    options = BatchOptions(num_negatives=num_negatives, max_history=settings["max_history"])
-    num_batches = data.count_batches(split, options)
     model = run.load_best(data.manifest.fingerprint)
+    options = BatchOptions(
+        num_negatives=num_negatives,
+        max_history=settings["max_history"],
+        look_ups=model.look_ups is not None,
+    )
+    num_batches = data.count_batches(split, options)
     progress = Progress(f"evaluating {directory}", "batches", num_batches)
     scored = Scoring(model, data.batches(split, options)).run(progress)
     users = {target: ranking_metrics.per_user(candidates) for target, candidates in scored.items()}

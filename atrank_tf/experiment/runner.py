@@ -221,7 +221,7 @@ def history_lengths(data: TimelineData, max_history: int) -> dict[int, int]:
     True
     """
     lengths: dict[int, int] = {}
-    options = BatchOptions(num_negatives=1, max_history=max_history)
+    options = BatchOptions(num_negatives=1, max_history=max_history, look_ups=False)
     for inputs, _ in data.batches("test", options):
         counts = sum(h["object"].row_lengths().numpy() for h in inputs["history"].values())
         for user, count in zip(inputs["user"].numpy().tolist(), counts.tolist(), strict=True):
@@ -296,7 +296,9 @@ def _measure(path: Path, data_dir: str, negatives: int) -> None:
     data = run.data(data_dir)
     model = run.load_best(data.manifest.fingerprint)
     max_history = run.settings()["max_history"]
-    options = BatchOptions(num_negatives=negatives, max_history=max_history)
+    options = BatchOptions(
+        num_negatives=negatives, max_history=max_history, look_ups=model.look_ups is not None
+    )
     scoring = Scoring(model, data.batches("test", options))
     scored = scoring.run()
     if len(scoring.seconds) == 1:  # The first batch makes the graph ready, and is not timed.

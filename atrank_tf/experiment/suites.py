@@ -123,10 +123,11 @@ def ablation(schema: Schema) -> list[Entry]:
 
     >>> schema, _ = toy_schema_and_catalog()
     >>> [entry.label for entry in ablation(schema)][:2]
-    ['atrank', 'bilinear scores']
+    ['atrank', 'no look-ups']
     """
     changes: dict[str, dict[str, Any]] = {
         "atrank": {},
+        "no look-ups": {"model_settings": {"recurrence": False}},
         "bilinear scores": {"model_settings": {"scores": "bilinear"}},
         "downstream mlp": {"model_settings": {"downstream": "mlp"}},
         "1 space": {"model_settings": {"num_spaces": 1}},

@@ -3,7 +3,17 @@
 # What compiled models refer to: Keras finds the classes of a saved one only once imported.
 from atrank_tf import losses, metrics, optimizers  # noqa: F401
 from atrank_tf.models.atrank import ATRank
-from atrank_tf.models.baselines import BPR, BST, CNN, DIN, BiLSTM, LastObject, Popularity, SASRec
+from atrank_tf.models.baselines import (
+    BPR,
+    BST,
+    CNN,
+    DIN,
+    BiLSTM,
+    LastObject,
+    OwnHistory,
+    Popularity,
+    SASRec,
+)
 from atrank_tf.models.ranker import Ranker
 from atrank_tf.models.registry import model_class, model_names, register
 
@@ -15,6 +25,7 @@ __all__ = [
     "ATRank",
     "BiLSTM",
     "LastObject",
+    "OwnHistory",
     "Popularity",
     "Ranker",
     "SASRec",

@@ -62,6 +62,8 @@ class ATRank(HistoryRanker):
         downstream: What is made of a candidate h and what it read, e: dot or mlp. dot is
             h . e / sqrt(width), mlp a network of one hidden layer of both; a bias of the object
             is added.
+        recurrence: Whether to look each candidate up in all that the user did before, and add
+            what is found to its score. See `Recurrence`.
         **kwargs: `width`, `embedding_width`, `feature_width` and `l2`: see `HistoryRanker`.
 
     Example:
@@ -92,9 +94,10 @@ class ATRank(HistoryRanker):
         scores: Scores = "scaled_dot",
         time: TimeEncoding = "added",
         downstream: Downstream = "dot",
+        recurrence: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(schema, **kwargs)
+        super().__init__(schema, catalog=catalog, recurrence=recurrence, **kwargs)
         for name, value in {"num_spaces": num_spaces, "num_blocks": num_blocks}.items():
             if value < 1:
                 raise ValueError(f"{name} is {value}: expected 1 or more")
@@ -149,6 +152,11 @@ class ATRank(HistoryRanker):
     def trains_on_windows(cls, **arguments: Any) -> bool:
         """Returns whether the form is causal."""
         return arguments.get("form", "causal") == "causal"
+
+    @classmethod
+    def looks_up(cls, **arguments: Any) -> bool:
+        """Returns whether a model made with some arguments looks its candidates up."""
+        return arguments.get("recurrence", True)
 
     @property
     def is_causal(self) -> bool:

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from atrank_tf.layers.candidate_look_up import CandidateLookUp
+from atrank_tf.layers.recurrence import Recurrence
 from data_pipeline import ragged
 from data_pipeline.core.errors import UserError
 from data_pipeline.schema import Schema
@@ -68,6 +70,9 @@ class Ranker(keras.Model):
       see. A group may be absent.
     - `candidates`: for each target group, object indices, int64 [batch, (candidates)]. A
       target may be absent, too.
+    - `recurrence`: what the user did to each candidate before, for each target group int64
+      [batch, (candidates), numbers]: see `data_pipeline.recurrence`. Where it is absent, models
+      that read it look candidates up in the `history`.
 
     Called on a batch, the model returns the logits of all candidates, flat: those of the
     first target group, batch row after batch row, then those of the next. Labels from
@@ -78,6 +83,8 @@ class Ranker(keras.Model):
         schema: Description of the data, with the sizes that preparation filled in.
         catalog: For each group the arrays of `data_pipeline.catalog`: what is known of
             its objects. Left out when a saved model is loaded: its file holds them.
+        recurrence: Whether to look each candidate up in all that the user did before, and add
+            what is found to its score. See `Recurrence`.
         **kwargs: As for `keras.Model`: `name`, and `dtype` for another precision.
 
     Attributes:
@@ -88,6 +95,7 @@ class Ranker(keras.Model):
         is_trained: Whether it has anything to train.
         default_loss: The loss that it is trained with by default.
         is_in_paper: Whether the ATRank paper has it, too.
+        look_ups: What looks candidates up in all that users did; None where the model does not.
         best_settings: Settings of a run under which it ranks best, where those by default are
             worse.
 
@@ -113,10 +121,24 @@ class Ranker(keras.Model):
         self,
         schema: Schema,
         catalog: dict[str, dict[str, np.ndarray]] | None = None,
+        recurrence: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.schema = schema
+        self.recurrence: dict[str, Recurrence] = {}
+        if recurrence:
+            self.recurrence = {
+                target: Recurrence(
+                    schema, target, name=f"{target}_recurrence", dtype=self.dtype_policy
+                )
+                for target in schema.targets
+            }
+        self.look_ups = None
+        if self.looks_up(recurrence=recurrence):
+            self.look_ups = CandidateLookUp(schema, name="look_ups")
+            if catalog:
+                self.look_ups.set_catalog(catalog)
         # Shapes differ from batch to batch, and XLA would compile each anew. Keras' default is
         # XLA wherever there is a GPU.
         self.supports_jit = False
@@ -126,6 +148,11 @@ class Ranker(keras.Model):
     def trains_on_windows(cls, **arguments: Any) -> bool:
         """Returns whether a model made with some arguments can train on rows of windows."""
         return cls.serves_every_time
+
+    @classmethod
+    def looks_up(cls, **arguments: Any) -> bool:
+        """Returns whether a model made with some arguments looks its candidates up."""
+        return arguments.get("recurrence", False)
 
     @property
     def can_explain(self) -> bool:
@@ -177,7 +204,12 @@ class Ranker(keras.Model):
         raise NotImplementedError
 
     def score(
-        self, state: Any, candidates: Candidates, query_time: QueryTimes, training: bool = False
+        self,
+        state: Any,
+        candidates: Candidates,
+        query_time: QueryTimes,
+        recurrence: Candidates | None = None,
+        training: bool = False,
     ) -> Candidates:
         """Scores candidates of all target groups against a user state.
 
@@ -185,23 +217,38 @@ class Ranker(keras.Model):
             state: What `encode` returned for the batch.
             candidates: Object indices by group, as in a batch.
             query_time: As in a batch.
+            recurrence: As in a batch, or what `look_ups` found; read by models that look candidates
+                up.
             training: Whether this is a training step.
 
         Returns:
             Logits, float32 [batch, (candidates)], by group.
         """
-        return {
-            target: self.score_target(
+        logits = {}
+        for target, objects in candidates.items():
+            scores = self.score_target(
                 target, state, objects, query_times_of(query_time, target), training=training
             )
-            for target, objects in candidates.items()
-        }
+            if target in self.recurrence:
+                if recurrence is None:
+                    raise ValueError(
+                        "this model looks candidates up: score needs their recurrence, from a "
+                        "batch or from look_ups"
+                    )
+                habits = self.recurrence[target](recurrence[target].flat_values, training=training)
+                scores = ragged.like(objects, scores.flat_values + habits)
+            logits[target] = scores
+        return logits
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> tf.Tensor:
         """Returns the logits, float32 [all candidates], of a batch."""
-        query_time = inputs["query_time"]
-        state = self.encode(inputs["history"], query_time, inputs.get("user"), training=training)
-        logits = self.score(state, inputs["candidates"], query_time, training=training)
+        history, query_time = inputs["history"], inputs["query_time"]
+        recurrence = inputs.get("recurrence")
+        if self.look_ups and recurrence is None:
+            touched = self.look_ups.touched(history, batch_size(query_time))
+            recurrence = self.look_ups.look_up(touched, inputs["candidates"], query_time)
+        state = self.encode(history, query_time, inputs.get("user"), training=training)
+        logits = self.score(state, inputs["candidates"], query_time, recurrence, training=training)
         flat = [logits[target].flat_values for target in self.schema.targets if target in logits]
         return tf.concat([tf.zeros([0]), *flat], axis=0)
 
@@ -243,7 +290,11 @@ class Ranker(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, the catalog left out."""
-        return {**super().get_config(), "schema": self.schema.to_dict()}
+        return {
+            **super().get_config(),
+            "schema": self.schema.to_dict(),
+            "recurrence": bool(self.recurrence),
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Ranker":

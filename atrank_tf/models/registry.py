@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from atrank_tf.models.atrank import ATRank
-from atrank_tf.models.baselines import BPR, BST, CNN, DIN, BiLSTM, LastObject, Popularity, SASRec
+from atrank_tf.models.baselines import (
+    BPR,
+    BST,
+    CNN,
+    DIN,
+    BiLSTM,
+    LastObject,
+    OwnHistory,
+    Popularity,
+    SASRec,
+)
 from atrank_tf.models.ranker import Ranker
 from data_pipeline.core.errors import UserError
 
@@ -147,6 +157,18 @@ def trains_on_windows(name: str, arguments: Mapping[str, Any]) -> bool:
     return entry.cls.trains_on_windows(**{**entry.arguments, **arguments})
 
 
+def looks_up(name: str, arguments: Mapping[str, Any]) -> bool:
+    """Returns whether a model made with some arguments looks its candidates up.
+
+    Example:
+
+    >>> looks_up("atrank", {}), looks_up("atrank", {"recurrence": False})
+    (True, False)
+    """
+    entry = _entry(name)
+    return entry.cls.looks_up(**{**entry.arguments, **arguments})
+
+
 def model_arguments(name: str) -> dict[str, Argument]:
     """Returns the arguments of a model that a run may set, from its constructor and docstring.
 
@@ -247,5 +269,6 @@ register("bst", BST)
 register("cnn", CNN)
 register("din", DIN)
 register("last_object", LastObject)
+register("own_history", OwnHistory)
 register("popularity", Popularity)
 register("sasrec", SASRec)

@@ -40,7 +40,9 @@ def define_flags() -> None:
         "JSON file of settings, as settings.json of a run. Flags beat the file.",
     )
     names = registry.model_names()
-    command_flags.define_flags(Settings, leave_out=("model_settings",), choices={"model": names})
+    command_flags.define_flags(
+        Settings, leave_out=("model_settings", "look_ups"), choices={"model": names}
+    )
     for name, arguments in registry.arguments_by_name().items():
         first = next(iter(arguments.values()))
         is_common = len(arguments) > len(names) // 2

@@ -258,7 +258,12 @@ def validation_scoring(model: Ranker, data: TimelineData, settings: Settings) ->
     """
     return Scoring(
         model,
-        data.batches("validation", BatchOptions(max_history=settings.max_history, max_queries=2)),
+        data.batches(
+            "validation",
+            BatchOptions(
+                max_history=settings.max_history, max_queries=2, look_ups=model.look_ups is not None
+            ),
+        ),
     )
 
 

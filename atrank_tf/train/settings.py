@@ -136,5 +136,10 @@ class Settings(RunSettings, OptimizationSettings, ModelSettings, BatchOptions, D
             )
         loss = registry.model_class(self.model).default_loss if self.loss == "auto" else self.loss
         learning_rate = self.learning_rate or _LEARNING_RATES[rows]
-        settings = self.replace(rows=rows, loss=loss, learning_rate=learning_rate)
+        settings = self.replace(
+            rows=rows,
+            loss=loss,
+            learning_rate=learning_rate,
+            look_ups=registry.looks_up(self.model, self.model_settings),
+        )
         return settings.resolved("train", settings.target_weights)

@@ -67,7 +67,18 @@ def time_keys(times: tf.RaggedTensor) -> tf.Tensor:
     >>> key_user(keys).numpy().tolist(), key_time(keys).numpy().tolist()
     ([0, 0, 1], [10, 20, 5])
     """
-    return tf.bitwise.left_shift(ragged.row_ids(times), _TIME_BITS) + times.flat_values
+    return time_key(ragged.row_ids(times), times.flat_values)
+
+
+def time_key(users: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
+    """The key of users' positions in the block and times, as `time_keys` has it.
+
+    Example:
+
+    >>> int(key_time(time_key(tf.constant([3], tf.int64), tf.constant([20], tf.int64)))[0])
+    20
+    """
+    return tf.bitwise.left_shift(users, tf.constant(_TIME_BITS, tf.int64)) + times
 
 
 def key_user(keys: tf.Tensor) -> tf.Tensor:

@@ -13,11 +13,15 @@ from data_pipeline.batches import negatives
 from data_pipeline.batches.block import (
     Block,
     in_split,
+    is_new,
     pool_size,
     position_in_query,
     target_features,
+    time_keys,
 )
+from data_pipeline.batches.look_ups import ObjectValues, values_of
 from data_pipeline.batches.options import BatchOptions
+from data_pipeline.recurrence import answer
 from data_pipeline.schema import Group, Schema
 
 
@@ -25,9 +29,10 @@ def prepare_negatives(block: Block, schema: Schema, split: str) -> Block:
     """Adds to a block what its batches share in drawing negatives.
 
     Returns:
-        The block and, for each target group whose negatives are sampled, `GROUP/untouched`,
-        what `negatives.untouched_bounds` returned, and `GROUP/position`, each event's position
-        among those of its time.
+        The block and, for each target group whose negatives are sampled, `GROUP/excluded`,
+        what `negatives.untouched_bounds` returned of the objects that negatives must not be;
+        `GROUP/excluded_row`, which row of it each event's negatives keep clear of; and
+        `GROUP/position`, each event's position among those of its time.
 
     Example:
 
@@ -41,8 +46,9 @@ def prepare_negatives(block: Block, schema: Schema, split: str) -> Block:
     prepared = dict(block)
     for target in schema.targets:
         if not schema.group(target).impressions:
-            touched = _touched(block, schema.group(target), split)
-            prepared[f"{target}/untouched"] = negatives.untouched_bounds(touched)
+            excluded, excluded_row = _excluded(block, schema.group(target), split)
+            prepared[f"{target}/excluded"] = negatives.untouched_bounds(excluded)
+            prepared[f"{target}/excluded_row"] = excluded_row
             prepared[f"{target}/position"] = position_in_query(block[f"{target}/time"])
     return prepared
 
@@ -54,6 +60,7 @@ def make_batch(
     split: str,
     options: BatchOptions,
     seed: tf.Tensor,
+    values: ObjectValues | None = None,
 ) -> tuple[dict[str, Any], tf.Tensor] | tuple[dict[str, Any], tf.Tensor, tf.Tensor]:
     """Makes one batch of examples from a block.
 
@@ -65,6 +72,7 @@ def make_batch(
         options: How to cut, resolved.
         seed: Two integers, of the epoch: a query's negatives depend on it and on the
             user, the time and the target, not on the batch.
+        values: What `object_values` returned; read where the options want the recurrence.
 
     Returns:
         A batch as `atrank_tf.Ranker` takes it, and the labels, float32 [candidates]: for
@@ -81,7 +89,7 @@ def make_batch(
     >>> ranges = {"item": (ones - 1, ones)}
     >>> rows = {"user": ones - 1, "batch": ones - 1, "time": ones, "history": ranges}
     >>> block |= {"user_index": ones, "rows": rows | {"targets": ranges}}
-    >>> options = BatchOptions().resolved("test", ["item"])
+    >>> options = BatchOptions(look_ups=False).resolved("test", ["item"])
     >>> inputs, labels = make_batch(block, ones[0] - 1, schema, "test", options, [ones, ones])
     >>> sorted(inputs), labels.numpy().tolist()
     (['candidates', 'history', 'query_time', 'user'], [1.0])
@@ -96,14 +104,29 @@ def make_batch(
         }
     candidates = {}
     query_times = {}  # Of each candidate, for rows of windows.
+    recurrence = {}
     labels = []
     weights = []
     for target in schema.targets:
         candidates[target], times, target_labels = _candidates(
             block, schema.group(target), split, rows, options, seed
         )
-        if times is not None:
-            query_times[target] = times
+        if times is None:
+            times = ragged.spread(candidates[target], rows["time"])
+        query_times[target] = times
+        if options.look_ups:
+            assert values is not None
+            users = ragged.per_value(candidates[target], rows["user"])
+            recurrence[target] = candidates[target].with_flat_values(
+                answer(
+                    block["touches"],
+                    schema,
+                    target,
+                    values_of(values[target], candidates[target].flat_values),
+                    times.flat_values,
+                    users,
+                )
+            )
         labels.append(target_labels)
         if options.target_weights:
             weight = float(options.target_weights.get(target, 1.0))
@@ -114,6 +137,8 @@ def make_batch(
         "history": history,
         "candidates": candidates,
     }
+    if options.look_ups:
+        inputs["recurrence"] = recurrence
     if not options.target_weights:
         return inputs, tf.concat(labels, axis=0)
     return inputs, tf.concat(labels, axis=0), tf.concat(weights, axis=0)
@@ -126,21 +151,33 @@ def _rows_of_batch(block: Block, index: tf.Tensor) -> dict[str, Any]:
     return tf.nest.map_structure(lambda column: column[first:limit], block["rows"])
 
 
-def _touched(block: Block, group: Group, split: str) -> tf.RaggedTensor:
-    """The distinct objects of the pool that negatives must keep clear of, by user.
+def _excluded(block: Block, group: Group, split: str) -> tuple[tf.RaggedTensor, tf.Tensor]:
+    """The distinct objects of the pool that negatives must keep clear of, in rows.
 
-    Training knows what was touched in the training period alone: to hide held-out objects
-    from its negatives would show the model which they are.
+    Untaken negatives have a row for each time at which a user took any, untouched ones a row for
+    each user. Of these training knows what was touched in the training period alone: to hide
+    held-out objects from its negatives would show the model which they are.
+
+    Returns:
+        The objects, and the row of each event, int64 [events].
     """
-    objects = block[f"{group.name}/object"]
-    pool_indices = objects.with_flat_values(objects.flat_values - group.num_oov)
-    flat = pool_indices.flat_values
-    is_touched = tf.logical_and(flat >= 0, flat < pool_size(group, split))
-    if split == "train":
-        in_training = in_split(block, block[f"{group.name}/time"], "train")
-        is_touched = tf.logical_and(is_touched, in_training)
-    mask = objects.with_flat_values(is_touched)
-    return negatives.distinct_objects(tf.ragged.boolean_mask(pool_indices, mask))
+    objects, times = block[f"{group.name}/object"], block[f"{group.name}/time"]
+    pool_indices = objects.flat_values - group.num_oov
+    is_excluded = tf.logical_and(pool_indices >= 0, pool_indices < pool_size(group, split))
+    if group.negatives == "untaken":
+        rows = tf.cumsum(tf.cast(is_new(time_keys(times)), tf.int64)) - 1
+        num_rows = tf.reduce_max(tf.concat([[-1], rows], axis=0)) + 1
+    else:
+        rows, num_rows = ragged.row_ids(objects), objects.nrows()
+        if split == "train":
+            is_excluded = tf.logical_and(is_excluded, in_split(block, times, "train"))
+    excluded = ragged.from_value_rowids(
+        tf.boolean_mask(pool_indices, is_excluded),
+        tf.boolean_mask(rows, is_excluded),
+        nrows=num_rows,
+        validate=False,
+    )
+    return negatives.distinct_objects(excluded), rows
 
 
 def _candidates(
@@ -187,7 +224,8 @@ def _training_candidates(
     positives = _gather(block, object_feature, targets).flat_values
     times = _gather(block, time_feature, targets).flat_values
     owners = ragged.per_value(targets, users)
-    bounds = block[f"{group.name}/untouched"]
+    bounds = block[f"{group.name}/excluded"]
+    rows = tf.gather(block[f"{group.name}/excluded_row"], targets.flat_values)
     num_negatives = options.num_negatives
     assert num_negatives is not None  # It is resolved.
     # A query's first positive has the first negatives of its order, and so on.
@@ -198,12 +236,12 @@ def _training_candidates(
     sampled = group.num_oov + negatives.sample_untouched(
         bounds,
         pool_size(group, "train"),
-        tf.repeat(owners, num_negatives),
+        tf.repeat(rows, num_negatives),
         tf.reshape(first[:, tf.newaxis] + tf.range(num_negatives, dtype=tf.int64), [-1]),
         tf.repeat(order, num_negatives),
     )
     any_untouched = negatives.num_untouched(bounds, pool_size(group, "train")) > 0
-    has_negatives = tf.gather(any_untouched, owners)[:, tf.newaxis]
+    has_negatives = tf.gather(any_untouched, rows)[:, tf.newaxis]
     # A column for the positive, then one for each negative.
     sampled = tf.reshape(sampled, [-1, num_negatives])
     objects = tf.concat([positives[:, tf.newaxis], sampled], axis=1)
@@ -234,10 +272,15 @@ def _evaluation_candidates(
 ) -> tuple[tf.RaggedTensor, tf.Tensor]:
     """Each query's positives before its negatives: their objects, and flat labels."""
     positives = _gather(block, target_features(group)[1], targets)
-    bounds = block[f"{group.name}/untouched"]
-    num_untouched = negatives.num_untouched(bounds, pool_size(group, split))
+    bounds = block[f"{group.name}/excluded"]
+    # A row's targets are of one time: the first tells what its negatives keep clear of.
+    excluded_row = tf.concat([block[f"{group.name}/excluded_row"], [0]], axis=0)
+    first = tf.concat([targets.flat_values, [0]], axis=0)
+    rows = tf.gather(excluded_row, tf.gather(first, targets.row_starts()))
+    rows = tf.where(targets.row_lengths() > 0, rows, 0)
+    num_untouched = tf.concat([negatives.num_untouched(bounds, pool_size(group, split)), [0]], 0)
     assert options.num_negatives is not None  # It is resolved.
-    num_negatives = tf.minimum(tf.gather(num_untouched, users), options.num_negatives)
+    num_negatives = tf.minimum(tf.gather(num_untouched, rows), options.num_negatives)
     draws = tf.ragged.range(tf.where(positives.row_lengths() > 0, num_negatives, 0))
     order = negatives.random_numbers(
         *tf.unstack(seed), tf.gather(block["user_index"], users), times
@@ -245,7 +288,7 @@ def _evaluation_candidates(
     sampled = group.num_oov + negatives.sample_untouched(
         bounds,
         pool_size(group, split),
-        ragged.per_value(draws, users),
+        ragged.per_value(draws, rows),
         draws.flat_values,
         ragged.per_value(draws, order),
     )

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from data_pipeline.batches.block import parse_timelines
 from data_pipeline.batches.examples import make_batch, prepare_negatives
+from data_pipeline.batches.look_ups import sort_block
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.batches.packing import pack_rows
 from data_pipeline.schema import Schema
@@ -21,9 +22,9 @@ class Traced(NamedTuple):
     """The two functions of a pipeline.
 
     Attributes:
-        block: Of serialized timelines, a block's seed: the block, packed, with what its batches
-            share in drawing negatives.
-        batch: Of such a block, the number of a batch and the epoch's seed: the batch.
+        block: Of serialized timelines, a block's seed and what `object_values` returned: the
+            block, packed, with what its batches share in drawing negatives and in look-ups.
+        batch: Of such a block, the number of a batch, the epoch's seed and those values: the batch.
 
     Example:
 
@@ -32,8 +33,10 @@ class Traced(NamedTuple):
     >>> graphs = traced(data.schema, "test", options)
     >>> shard = tf.data.TFRecordDataset(str(data.directory / data.manifest.shards[0].file))
     >>> seed = tf.zeros([2], tf.int64)
-    >>> block = graphs.block(next(iter(shard.batch(2))), seed)
-    >>> inputs, labels = graphs.batch(block, seed[0], seed)
+    >>> from data_pipeline.batches.look_ups import object_values
+    >>> values = object_values(data.catalog, data.schema)
+    >>> block = graphs.block(next(iter(shard.batch(2))), seed, values)
+    >>> inputs, labels = graphs.batch(block, seed[0], seed, values)
     >>> len(inputs["user"])
     2
     """
@@ -67,14 +70,16 @@ def _traced(schema: Schema, split: str, options_json: str) -> Traced:
     options = BatchOptions.model_validate_json(options_json)
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def block(records: tf.Tensor, block_seed: tf.Tensor) -> Any:
+    def block(records: tf.Tensor, block_seed: tf.Tensor, values: Any) -> Any:
         parsed = parse_timelines(records, schema)
-        return prepare_negatives(
-            pack_rows(parsed, schema, split, options, block_seed), schema, split
-        )
+        packed = pack_rows(parsed, schema, split, options, block_seed)
+        packed = prepare_negatives(packed, schema, split)
+        if options.look_ups:
+            packed["touches"] = sort_block(packed, schema, values)
+        return packed
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def batch(packed: Any, index: tf.Tensor, seed: tf.Tensor) -> Any:
-        return make_batch(packed, index, schema, split, options, seed)
+    def batch(packed: Any, index: tf.Tensor, seed: tf.Tensor, values: Any) -> Any:
+        return make_batch(packed, index, schema, split, options, seed, values)
 
     return Traced(block, batch)

@@ -23,10 +23,12 @@ from data_pipeline.prepare.rejections import Rejections
 from data_pipeline.prepare.vocabularies import number_objects
 from data_pipeline.readers import estimate_rows
 from data_pipeline.recipes import RECIPES
-from data_pipeline.schema import Schema
+from data_pipeline.schema import Group, Schema
 from data_pipeline.version import __version__
 
 _MIN_PARTITIONS = 4
+# Where more of the training targets are repeats, negatives may be what the user had touched.
+_RECURRING_SHARE = 0.02
 # What an event takes at its most, while its partition is sorted.
 _BYTES_PER_EVENT = 512
 
@@ -167,7 +169,12 @@ def _write(
     schema, object_indices = number_objects(ingest.schema, ingest.objects, result)
     shards, users, totals = _write_shards(files, schema, object_indices, num_rows, result)
     pq.write_table(pa.table({"user": users}), result / "users.parquet")
-    schema = dataclasses.replace(schema, num_users=1 + len(users))
+    repeats = totals.repeats()
+    schema = dataclasses.replace(
+        schema,
+        num_users=1 + len(users),
+        groups=tuple(_with_negatives(group, repeats.get(group.name)) for group in schema.groups),
+    )
     schema.save(result)
     prepared = Manifest(
         version=__version__,
@@ -177,6 +184,7 @@ def _write(
         rejected=dict(rejections.counts),
         time_range=totals.time_range,
         targets=totals.targets,
+        repeats=repeats,
         shards=tuple(shards),
     )
     prepared.save(result)
@@ -243,6 +251,13 @@ class _Totals:
             split: dict.fromkeys(schema.targets, 0) for split in ("train", "validation", "test")
         }
         self.time_range = (timelines.NEVER, 0)
+        sampled = [name for name in schema.targets if not schema.group(name).impressions]
+        self._repeats = dict.fromkeys(sampled, 0)
+
+    def repeats(self) -> dict[str, float]:
+        """By target the share of training targets that are repeats; not of labelled targets."""
+        trained = self.targets["train"]
+        return {target: n / max(1, trained[target]) for target, n in self._repeats.items()}
 
     def add(self, part: timelines.Timelines) -> None:
         events = part.events
@@ -257,11 +272,22 @@ class _Totals:
             if group.name in self._schema.targets:
                 for split, in_split in splits.items():
                     self.targets[split][group.name] += int((in_group & is_target & in_split).sum())
+            if group.name in self._repeats:
+                is_repeat = timelines.is_repeat(events, in_group & is_event)
+                self._repeats[group.name] += int((is_repeat & is_train).sum())
         first, last = self.time_range
         self.time_range = (
             min(first, int(events["time"].min())),
             max(last, int(events["time"].max())),
         )
+
+
+def _with_negatives(group: Group, repeats: float | None) -> Group:
+    """The group with what its negatives are, chosen by the share of repeats among its targets."""
+    if group.negatives or group.impressions or repeats is None:
+        return group
+    is_recurring = repeats > _RECURRING_SHARE
+    return dataclasses.replace(group, negatives="untaken" if is_recurring else "untouched")
 
 
 def _arrays(part: timelines.Timelines) -> dict[str, np.ndarray]:

@@ -30,6 +30,8 @@ def format_summary(manifest: Manifest, directory: str) -> str:
             lines.append(
                 f"  warning: no targets for {split}; the events' times are {first} to {last}"
             )
+    for target, share in manifest.repeats.items():
+        lines.append(f"  {share:.1%} of the training targets of {target} are repeats")
     for reason, count in manifest.rejected.items():
         lines.append(f"  left out: {count:,} rows: {reason} (see rejected.jsonl)")
     return "\n".join(lines)

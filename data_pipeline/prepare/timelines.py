@@ -152,6 +152,27 @@ def is_target(events: dict[str, np.ndarray], schema: Schema) -> np.ndarray:
     return are_targets
 
 
+def is_repeat(events: Mapping[str, np.ndarray], among: np.ndarray) -> np.ndarray:
+    """Returns which entries act on an object that their user had touched strictly before.
+
+    Args:
+        events: The events of timelines.
+        among: Which of them count, bool [entries].
+
+    Example:
+
+    >>> events = {"user": np.array([0, 0, 0]), "object": np.array([5, 5, 6])}
+    >>> events["time"] = np.array([10, 20, 20])
+    >>> is_repeat(events, np.ones(3, bool)).tolist()
+    [False, True, False]
+    """
+    touched = pd.DataFrame({name: events[name][among] for name in ("user", "object", "time")})
+    first = touched.groupby(["user", "object"])["time"].transform("min")
+    repeats = np.zeros(len(among), bool)
+    repeats[among] = (touched["time"] > first).to_numpy()
+    return repeats
+
+
 def _is_repeat(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Which entries of a sorted partition are the same as the one before: bool [entries]."""
     is_repeat = np.ones(len(columns["user"]), bool)

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_pipeline.fingerprints import NO_VALUE, fingerprint
 from data_pipeline.prepare.objects import FeatureValues, Objects
 from data_pipeline.schema import Feature, Group, Schema, Vocabulary, feature_vocabulary
 
@@ -34,6 +35,22 @@ def oov_indices(values: np.ndarray, num_oov: int) -> np.ndarray:
 
     text = tf.strings.as_string(tf.constant(values.tolist()))
     return tf.strings.to_hash_bucket_fast(text, num_oov).numpy()
+
+
+def fingerprints(values: np.ndarray) -> np.ndarray:
+    """Returns what tells each value from all others: see `data_pipeline.fingerprints`.
+
+    Args:
+        values: Integers or strings [n].
+
+    Example:
+
+    >>> fingerprints(np.array([7, 8])).dtype
+    dtype('int64')
+    """
+    import tensorflow as tf  # Here: not every module that imports this one prepares objects.
+
+    return fingerprint(tf.constant(values.tolist())).numpy() if len(values) else np.zeros(0, int)
 
 
 def number_objects(
@@ -177,6 +194,7 @@ def _write_objects(
         "object": objects.ids[order],
         "train_count": objects.train_counts[order],
         "embedding_index": id_indices[order],
+        "fingerprint": fingerprints(objects.ids[order]),
     }
     features = []
     for feature in group.features:
@@ -184,8 +202,9 @@ def _write_objects(
         indices = lookups[feature_vocabulary(feature)](values.values)
         column = _encode(values, indices, feature, order)
         columns[f"feature:{feature.name}"] = column
+        columns[f"fingerprint:{feature.name}"] = _fingerprints(values, feature, order)
         num_values = len(column.values) if feature.multivalued else num_oov + len(order)
-        features.append(_filled_in(feature, num_values))
+        features.append(_filled_in(feature, num_values, len(values.values)))
     pq.write_table(pa.table(columns), directory / "objects" / f"{group.name}.parquet")
     return tuple(features)
 
@@ -206,6 +225,19 @@ def _encode(
     return pa.ListArray.from_arrays(offsets, pa.array(frame["index"].to_numpy(np.int64)))
 
 
+def _fingerprints(values: FeatureValues, feature: Feature, order: np.ndarray) -> pa.Array:
+    """The fingerprints of a feature's values as a column, objects in order."""
+    distinct, numbers = np.unique(values.values.astype(str), return_inverse=True)
+    of_values = fingerprints(distinct.astype(object))[numbers]
+    if not feature.multivalued:
+        column = np.full(len(order), NO_VALUE)
+        column[values.lengths > 0] = of_values
+        return pa.array(column[order])
+    ends = np.cumsum(values.lengths)
+    lists = np.split(of_values, ends[:-1]) if len(ends) else []
+    return pa.array([lists[number] for number in order], pa.list_(pa.int64()))
+
+
 def _position_of(order: np.ndarray) -> np.ndarray:
     """The position of each object number in an order of them, int64."""
     positions = np.empty(len(order), np.int64)
@@ -213,10 +245,11 @@ def _position_of(order: np.ndarray) -> np.ndarray:
     return positions
 
 
-def _filled_in(feature: Feature, num_values: int) -> Feature:
+def _filled_in(feature: Feature, num_values: int, num_fingerprints: int) -> Feature:
     return dataclasses.replace(
         feature,
         column=feature.column or feature.name,
         vocabulary=feature_vocabulary(feature),
         num_values=num_values,
+        num_fingerprints=num_fingerprints,
     )

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from atrank_tf.models.ranker import History
 from data_pipeline import ragged
+from data_pipeline.fingerprints import fingerprint
 from data_pipeline.schema import Group, Schema
 from export.protocol.fields import (
     CANDIDATE,
@@ -39,7 +40,7 @@ class RawInputs:
     >>> schema, _ = toy_schema_and_catalog()
     >>> raw = RawInputs(schema, toy_data() / "objects", tmp, max_history=100)
     >>> unknown = tf.constant([-7], tf.int64)
-    >>> raw.candidate({"candidate": unknown}, "query").to_list()
+    >>> raw.candidate({"candidate": unknown}, "query")[0].to_list()
     [[0]]
     """
 
@@ -64,21 +65,36 @@ class RawInputs:
         """Returns the behaviors by group, oldest first, as models take them.
 
         Beside `object`, `action` and `time` each group has the `position` that a behavior had
-        in the request, int64 [batch, (length)].
+        in the request, and the `fingerprint` of its object's raw id: int64 [batch, (length)].
+        All that were sent are here: `newest` shortens them.
         """
         return {group.name: self._behaviors(group, inputs) for group in self.schema.groups}
 
-    def candidate(self, inputs: Inputs, target: str) -> tf.RaggedTensor:
-        """Returns the object index of each row's one candidate, int64 [batch, (1)]."""
-        indices = self._object_indices(self.schema.group(target), inputs[CANDIDATE])
-        # With splits of its own, not of uniform length: as many candidates are, too.
-        return ragged.from_row_lengths(indices, tf.ones_like(indices))
+    def newest(self, history: History) -> History:
+        """Returns the newest `max_history` behaviors of each group, which models encode."""
+        return {
+            group: {name: column[:, -self.max_history :] for name, column in columns.items()}
+            for group, columns in history.items()
+        }
 
-    def candidates(self, inputs: Inputs, target: str) -> tf.RaggedTensor:
-        """Returns the object indices of each row's real candidates, int64 [batch, (candidates)]."""
+    def candidate(self, inputs: Inputs, target: str) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """Returns each row's one candidate: object index and fingerprint, int64 [batch, (1)]."""
+        ids = inputs[CANDIDATE]
+        indices = self._object_indices(self.schema.group(target), ids)
+        # With splits of its own, not of uniform length: as many candidates are, too.
+        rows = ragged.from_row_lengths(indices, tf.ones_like(indices))
+        return rows, ragged.like(rows, fingerprint(ids))
+
+    def candidates(self, inputs: Inputs, target: str) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """Returns each row's real candidates: object indices and fingerprints.
+
+        Both are int64 [batch, (candidates)].
+        """
         ids = inputs[CANDIDATES]
         indices = self._object_indices(self.schema.group(target), ids)
-        return ragged.from_tensor(indices, clip_lengths(inputs[NUM_CANDIDATES], ids))
+        lengths = clip_lengths(inputs[NUM_CANDIDATES], ids)
+        rows = ragged.from_tensor(indices, lengths)
+        return rows, ragged.from_tensor(fingerprint(ids), lengths)
 
     def examples(self, serialized: tf.Tensor, target: str) -> Inputs:
         """Parses `tf.Example`s into the inputs of the point-wise signature.
@@ -137,13 +153,14 @@ class RawInputs:
         times = tf.where(tf.logical_and(is_real, is_past), times, -1)
 
         # Newest first; ties as the timelines have them, so that both keep the same behaviors.
-        columns = [actions, objects, times, positions]
+        columns = [actions, objects, times, positions, fingerprint(sent["objects"])]
         for key in range(3):
             order = tf.argsort(columns[key], axis=1, direction="DESCENDING", stable=True)
             columns = [tf.gather(column, order, batch_dims=1) for column in columns]
-        actions, objects, times, positions = (column[:, : self.max_history] for column in columns)
+        actions, objects, times, positions, fingerprints = columns
         lengths = tf.reduce_sum(tf.cast(times >= 0, tf.int64), axis=1)
         history = {"object": objects, "action": actions, "time": times, "position": positions}
+        history["fingerprint"] = fingerprints
         # Oldest first again: some models read the order, within an instant too.
         return {
             name: ragged.from_tensor(tf.reverse_sequence(column, lengths, seq_axis=1), lengths)

@@ -6,6 +6,7 @@ from typing import Any, cast
 import tensorflow as tf
 
 from atrank_tf.models import ATRank, Ranker
+from atrank_tf.models.ranker import batch_size
 from data_pipeline import ragged
 from export.graph.inputs import Inputs, RawInputs
 from export.graph.state import StateTensors
@@ -60,7 +61,7 @@ class Scorer:
         for target in model.schema.targets:
             self._logits[target] = shared(
                 functools.partial(self._scored, target=target),
-                input_signature=[template, rows, query_time],
+                input_signature=[template, rows, rows, query_time],
             )
             self._weights[target] = shared(
                 functools.partial(self._attended, target=target),
@@ -83,7 +84,7 @@ class Scorer:
         """
         candidate = self._raw.candidate(inputs, target)
         state = self._state(self._history_inputs(inputs))
-        logit = self._logits[target](state, candidate, inputs[REQUEST_TIME]).flat_values
+        logit = self._logits[target](state, *candidate, inputs[REQUEST_TIME]).flat_values
         return {SCORE: tf.sigmoid(logit), LOGIT: logit}
 
     def score_candidates(self, inputs: Inputs, target: str) -> Outputs:
@@ -124,8 +125,9 @@ class Scorer:
             read; all are where nothing was.
         """
         history_inputs, query_time = self._history_inputs(inputs), inputs[REQUEST_TIME]
-        history, state = self._history(history_inputs), self._state(history_inputs)
-        weights = self._weights[target](state, self._raw.candidate(inputs, target), query_time)
+        state = self._state(history_inputs)
+        history = self._raw.newest(self._history(history_inputs))
+        weights = self._weights[target](state, self._raw.candidate(inputs, target)[0], query_time)
         outputs, first = {}, tf.zeros_like(query_time)
         for group in self.model.schema.groups:
             fields = HistoryFields(group)
@@ -141,25 +143,43 @@ class Scorer:
             first += positions.row_lengths()
         return outputs
 
-    def _encoded(self, inputs: Inputs) -> object:
-        return self.model.encode(self._history(inputs), inputs[REQUEST_TIME])
+    def _encoded(self, inputs: Inputs) -> Any:
+        """The user state; of a model that looks candidates up, what the user touched beside it."""
+        history, query_time = self._history(inputs), inputs[REQUEST_TIME]
+        encoded = self.model.encode(self._raw.newest(history), query_time)
+        if self.model.look_ups is None:
+            return encoded
+        return encoded, self.model.look_ups.touched(history, batch_size(query_time))
 
     def _scored(
-        self, state: object, candidates: tf.RaggedTensor, query_time: tf.Tensor, target: str
+        self,
+        state: Any,
+        candidates: tf.RaggedTensor,
+        fingerprints: tf.RaggedTensor,
+        query_time: tf.Tensor,
+        target: str,
     ) -> tf.RaggedTensor:
-        return self.model.score(state, {target: candidates}, query_time)[target]
+        recurrence = None
+        if self.model.look_ups is not None:
+            state, touched = state
+            recurrence = self.model.look_ups.look_up(
+                touched, {target: candidates}, query_time, {target: fingerprints}
+            )
+        return self.model.score(state, {target: candidates}, query_time, recurrence)[target]
 
     def _attended(
         self, state: Any, candidate: tf.RaggedTensor, query_time: tf.Tensor, target: str
     ) -> tf.Tensor:
         """Weights [batch, behaviors], means over the latent spaces."""
         model = cast(ATRank, self.model)
+        if model.look_ups is not None:
+            state, _ = state
         attention = model.candidate_attention(state, {target: candidate}, query_time)[target]
         return tf.reduce_mean(attention, axis=0)[:, 0]
 
     def _score_many(self, state: object, inputs: Inputs, target: str) -> Outputs:
         candidates = self._raw.candidates(inputs, target)
-        logits = self._logits[target](state, candidates, inputs[REQUEST_TIME])
+        logits = self._logits[target](state, *candidates, inputs[REQUEST_TIME])
         logit = logits.to_tensor(tf.float32.min, shape=tf.shape(inputs[CANDIDATES], tf.int64))
         # A state that is sent may hold anything, NaN too.
         logit = tf.where(tf.math.is_nan(logit), tf.float32.min, logit)

@@ -1,5 +1,6 @@
 """A user state as dense tensors, which a client can hold and send back."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -7,7 +8,14 @@ import tensorflow as tf
 from data_pipeline import ragged
 from data_pipeline.version import MINOR_VERSION
 from export.graph.inputs import Inputs, clip_lengths, same_width
-from export.protocol.fields import STATE, STATE_LENGTH, STATE_VERSION, state_part
+from export.protocol.fields import (
+    STATE,
+    STATE_LENGTH,
+    STATE_VERSION,
+    TOUCHED,
+    TOUCHED_LENGTH,
+    state_part,
+)
 from export.protocol.signatures import Specs
 
 
@@ -16,12 +24,14 @@ class StateTensors:
 
     A tensor by itself is called `memory`, one under a key `memory_KEY`. Ragged ones are
     padded to a width of at least 1, and `memory_length` says how many of it are real: one
-    number for each user, as all of them are of the user's behaviors. Numbers that the model
-    computes in bfloat16 travel as float32. `memory_version` says which version of the package
+    number for each user, as all of them are of the user's behaviors. What a user touched,
+    `memory_touched`, has a length of its own. Numbers that the model computes in bfloat16 travel
+    as float32. `memory_version` says which version of the package
     encoded each user's; that of another version is refused.
 
     Args:
-        template: The structure of the user state: the specs of its tensors.
+        template: The structure of the user state: the specs of its tensors; of a model that looks
+            candidates up a pair, whose second is that of `Ranker.touched`.
 
     Example:
 
@@ -29,7 +39,7 @@ class StateTensors:
     >>> tensors = StateTensors({"keys": tf.type_spec_from_value(keys)})
     >>> packed = tensors.pack({"keys": keys})
     >>> {name: tensor.numpy().tolist() for name, tensor in packed.items()}
-    {'memory_length': [2, 0], 'memory_keys': [[1.0, 2.0], [0.0, 0.0]], 'memory_version': [2, 2]}
+    {'memory_length': [2, 0], 'memory_keys': [[1.0, 2.0], [0.0, 0.0]], 'memory_version': [3, 3]}
     >>> tensors.unpack(packed)["keys"].to_list()
     [[1.0, 2.0], []]
     """
@@ -46,8 +56,9 @@ class StateTensors:
             head = [None, None] if _is_ragged(spec) else [None]
             shape = [*head, *spec.shape[len(head) :]]
             specs[name] = tf.TensorSpec(shape, _sent_dtype(spec.dtype), name)
-        if any(map(_is_ragged, named.values())):
-            specs[STATE_LENGTH] = tf.TensorSpec([None], tf.int64, STATE_LENGTH)
+        for name, spec in named.items():
+            if _is_ragged(spec):
+                specs[_length_of(name)] = tf.TensorSpec([None], tf.int64, _length_of(name))
         specs[STATE_VERSION] = tf.TensorSpec([None], tf.int64, STATE_VERSION)
         return specs
 
@@ -56,7 +67,7 @@ class StateTensors:
         packed = {}
         for name, tensor in _by_name(state).items():
             if isinstance(tensor, tf.RaggedTensor):
-                packed[STATE_LENGTH] = tensor.row_lengths()
+                packed[_length_of(name)] = tensor.row_lengths()
                 tensor = ragged.pad(tensor)
             packed[name] = tf.cast(tf.identity(tensor), _sent_dtype(tensor.dtype))
         num_users = tf.shape(next(iter(packed.values())))[:1]
@@ -73,21 +84,38 @@ class StateTensors:
             ],
         )
         named = _by_name(self._template)
-        padded = {name: inputs[name] for name, spec in named.items() if _is_ragged(spec)}
+        padded = {
+            name: inputs[name]
+            for name, spec in named.items()
+            if _is_ragged(spec) and name != TOUCHED
+        }
         inputs = {**inputs, **(same_width(padded) if padded else {})}
 
         def tensor(name: str, spec: Any) -> tf.Tensor | tf.RaggedTensor:
             dense = tf.cast(inputs[name], spec.dtype)
             if not _is_ragged(spec):
                 return dense
-            return ragged.from_tensor(dense, clip_lengths(inputs[STATE_LENGTH], dense))
+            return ragged.from_tensor(dense, clip_lengths(inputs[_length_of(name)], dense))
 
-        if isinstance(self._template, dict):
-            return {key: tensor(state_part(key), spec) for key, spec in self._template.items()}
-        return tensor(STATE, self._template)
+        if isinstance(self._template, tuple):
+            encoded, touched = self._template
+            return self._unpacked(encoded, tensor), tensor(TOUCHED, touched)
+        return self._unpacked(self._template, tensor)
+
+    def _unpacked(self, template: Any, tensor: Callable[[str, Any], Any]) -> Any:
+        if isinstance(template, dict):
+            return {key: tensor(state_part(key), spec) for key, spec in template.items()}
+        return tensor(STATE, template)
+
+
+def _length_of(name: str) -> str:
+    return TOUCHED_LENGTH if name == TOUCHED else STATE_LENGTH
 
 
 def _by_name(state: Any) -> dict[str, Any]:
+    if isinstance(state, tuple):
+        encoded, touched = state
+        return {**_by_name(encoded), TOUCHED: touched}
     if isinstance(state, dict):
         return {state_part(key): part for key, part in state.items()}
     return {STATE: state}

@@ -18,6 +18,9 @@ REGRESSION = "outputs"  # Servers regress by a signature that has this output al
 STATE = "memory"
 STATE_LENGTH = "memory_length"
 STATE_VERSION = "memory_version"
+# Of models that look candidates up: what the user touched, and how many touches there are.
+TOUCHED = "memory_touched"
+TOUCHED_LENGTH = "memory_touched_length"
 
 # What each target group has a signature for. `encode` is one for all of them.
 VERBS = ("score", "score_candidates", "score_examples", "score_memory", "explain")

@@ -28,6 +28,9 @@ from export.protocol.request import Inputs
 if TYPE_CHECKING:
     from data_pipeline.dataset import TimelineData
 
+# What is sent of each group: models encode the newest of it, and look candidates up in all.
+_WHOLE_HISTORY = 100_000
+
 _SCORING_VERBS = ("score", "score_candidates", "score_examples", "score_memory")
 
 
@@ -77,10 +80,14 @@ def replays(
     >>> replay.target, replay.inputs["candidates"].shape, replay.expected["score"].shape
     ('item', (5, 1), (5,))
     """
-    options = BatchOptions(num_negatives=1, max_history=max_history)
+    options = BatchOptions(num_negatives=1, max_history=_WHOLE_HISTORY)
     num_left = dict.fromkeys(data.schema.targets, max_requests)
     ids = {group.name: _raw_ids(data, group) for group in data.schema.groups}
     for batch, _ in data.batches("test", options):
+        newest = {
+            group: {name: column[:, -max_history:] for name, column in columns.items()}
+            for group, columns in batch["history"].items()
+        }
         user_state = None
         for target, candidates in batch["candidates"].items():
             rows = np.flatnonzero(candidates.row_lengths().numpy())[: num_left[target]]
@@ -88,9 +95,9 @@ def replays(
                 continue
             num_left[target] -= len(rows)
             if user_state is None:
-                user_state = model.encode(batch["history"], batch["query_time"], batch["user"])
+                user_state = model.encode(newest, batch["query_time"], batch["user"])
             first = {target: candidates[..., :1]}
-            expected = _expected(model, user_state, batch, first, rows)
+            expected = _expected(model, user_state, batch, newest, first, rows)
             yield Replay(target, _raw_inputs(data.schema, ids, batch, first, rows), expected)
     for target, missing in num_left.items():
         if missing == max_requests:
@@ -170,19 +177,40 @@ def _reason(status: int, stderr: str) -> str:
 
 
 def _expected(
-    model: Any, user_state: Any, batch: dict[str, Any], candidates: dict[str, Any], rows: np.ndarray
+    model: Any,
+    user_state: Any,
+    batch: dict[str, Any],
+    history: dict[str, Any],
+    candidates: dict[str, Any],
+    rows: np.ndarray,
 ) -> dict[str, np.ndarray]:
+    """What the model answers to a batch's rows, of whose history it encoded the newest."""
     (target,) = candidates
-    history, query_time = batch["history"], batch["query_time"]
-    logits = model.score(user_state, candidates, query_time)[target].flat_values
+    query_time = batch["query_time"]
+    recurrence = {target: batch["recurrence"][target][:, :1]}
+    logits = model.score(user_state, candidates, query_time, recurrence)[target].flat_values
     scores = 1 / (1 + np.exp(-logits.numpy()[: len(rows)]))
     expected = dict.fromkeys(_SCORING_VERBS, scores)
     if model.can_explain:
         attention = model.attention(history, candidates, query_time)[target]
         weights = np.mean(attention, axis=0)[:, 0]  # [batch, behaviors]
-        lengths = sum(h["object"].row_lengths().numpy() for h in history.values())
-        expected["explain"] = np.concatenate([weights[row, : lengths[row]] for row in rows])
+        sent = [columns["object"].row_lengths().numpy() for columns in batch["history"].values()]
+        read = [columns["object"].row_lengths().numpy() for columns in history.values()]
+        expected["explain"] = np.concatenate(
+            [
+                _with_unread(weights[row], [n[row] for n in sent], [n[row] for n in read])
+                for row in rows
+            ]
+        )
     return expected
+
+
+def _with_unread(weights: np.ndarray, sent: list[int], read: list[int]) -> np.ndarray:
+    """The weights of a row's behaviors, group after group, with 0 for older ones than are read."""
+    parts = np.split(weights[: sum(read)], np.cumsum(read)[:-1])
+    return np.concatenate(
+        [np.pad(part, (count - len(part), 0)) for part, count in zip(parts, sent, strict=True)]
+    )
 
 
 def _raw_inputs(

@@ -1,4 +1,12 @@
-"""Sizes of models that are made fast."""
+"""Sizes of models that are made fast: without look-ups, which have tests of their own."""
 
-SMALL = {"width": 16, "num_spaces": 4, "embedding_width": 8, "feature_width": 4}
-TINY = {"width": 8, "num_spaces": 2, "embedding_width": 8, "feature_width": 4}
+from typing import Any
+
+SMALL: dict[str, Any] = {
+    "width": 16,
+    "num_spaces": 4,
+    "embedding_width": 8,
+    "feature_width": 4,
+    "recurrence": False,
+}
+TINY: dict[str, Any] = {**SMALL, "width": 8, "num_spaces": 2}

@@ -18,6 +18,9 @@ TYPES = pa.schema(
         "train_count": pa.int64(),
         "feature:color": pa.int64(),
         "feature:tag": pa.list_(pa.int64()),
+        "fingerprint": pa.int64(),
+        "fingerprint:color": pa.int64(),
+        "fingerprint:tag": pa.list_(pa.int64()),
     }
 )
 
@@ -28,8 +31,13 @@ def schema_of(num_oov: int) -> Schema:
 
 
 def write_objects(directory: Path, rows: list[tuple[int, int, int, list[int]]]) -> None:
+    """Fingerprints are 100 more than indices, and a multi-valued feature has one value more."""
     (directory / "objects").mkdir()
-    columns = dict(zip(TYPES.names, map(list, zip(*rows, strict=True)), strict=True))
+    with_fingerprints = [
+        (index, count, color, tags, index + 100, color + 100, [tag + 100 for tag in [*tags, 7]])
+        for index, count, color, tags in rows
+    ]
+    columns = dict(zip(TYPES.names, map(list, zip(*with_fingerprints, strict=True)), strict=True))
     pq.write_table(pa.table(columns, TYPES), directory / "objects/item.parquet")
 
 
@@ -43,6 +51,10 @@ def test_unknown_objects_come_first_and_have_no_value(tmp_path: Path, num_oov: i
     assert item["color/indices"].tolist() == [*unknown, 2, 0, 3]
     assert item["tag/splits"].tolist() == [0, *unknown, 2, 2, 3]
     assert item["tag/indices"].tolist() == [5, 2**40, 6]
+    assert item["fingerprints"].tolist() == [*[-1] * num_oov, 104, 100, 105]
+    assert item["color/fingerprints"].tolist() == [*[-1] * num_oov, 102, 100, 103]
+    assert item["tag/fingerprint_splits"].tolist() == [0, *unknown, 3, 4, 6]
+    assert item["tag/fingerprints"].tolist() == [105, 2**40 + 100, 107, 107, 106, 107]
     assert all(array.dtype == np.int64 for array in item.values())
 
 
@@ -69,4 +81,5 @@ def test_prepared_objects_keep_their_values(data: TimelineData) -> None:
             if group.name == "item":
                 first, limit = arrays["tag/splits"][index : index + 2]
                 assert arrays["tag/indices"][first:limit].tolist() == row["feature:tag"]
+            assert arrays["fingerprints"][index] == row["fingerprint"] >= 0
     assert "tag/splits" not in catalog["query"]

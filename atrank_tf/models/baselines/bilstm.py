@@ -51,7 +51,7 @@ class BiLSTM(HistoryRanker):
         attention: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(schema, **kwargs)
+        super().__init__(schema, catalog=catalog, **kwargs)
         self.attention = attention
         self.tokens = self.new_tokens(catalog)
         self.recurrent = keras.layers.Bidirectional(

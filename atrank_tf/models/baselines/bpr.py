@@ -61,7 +61,7 @@ class BPR(Ranker):
         l2: float = 0.01,
         **kwargs: Any,
     ) -> None:
-        super().__init__(schema, **kwargs)
+        super().__init__(schema, catalog=catalog, **kwargs)
         if width < 1 or not l2 >= 0:
             raise ValueError(f"width is {width}, l2 is {l2}: expected 1 or more and 0 or more")
         self.width = width

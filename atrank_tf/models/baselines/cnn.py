@@ -47,7 +47,7 @@ class CNN(HistoryRanker):
         catalog: dict[str, dict[str, np.ndarray]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(schema, **kwargs)
+        super().__init__(schema, catalog=catalog, **kwargs)
         self.tokens = self.new_tokens(catalog)
         self.filters = [
             keras.layers.Conv1D(

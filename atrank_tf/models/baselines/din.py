@@ -50,7 +50,7 @@ class DIN(HistoryRanker):
         catalog: dict[str, dict[str, np.ndarray]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(schema, **kwargs)
+        super().__init__(schema, catalog=catalog, **kwargs)
         self.tokens = self.new_tokens(catalog)
 
         def dense(units: int, inputs: int, name: str, **options: Any) -> keras.layers.Dense:

@@ -39,7 +39,7 @@ class Popularity(Ranker):
         catalog: dict[str, dict[str, np.ndarray]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(schema, **kwargs)
+        super().__init__(schema, catalog=catalog, **kwargs)
         self.log_counts = {}
         for target in schema.targets:
             self.log_counts[target] = self.add_weight(

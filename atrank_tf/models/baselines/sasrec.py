@@ -85,7 +85,7 @@ class SASRec(HistoryRanker):
         dropout: float = 0.2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(schema, **kwargs)
+        super().__init__(schema, catalog=catalog, **kwargs)
         if num_heads < 1 or self.width % num_heads:
             raise ValueError(f"width ({self.width}) must be a multiple of num_heads ({num_heads})")
         check_dropout(dropout)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atrank_tf import BPR, ATRank, BPRLoss, PointwiseLoss, Popularity, RowSparse
+from atrank_tf import BPR, ATRank, BPRLoss, PointwiseLoss, Popularity, RowSparse, SASRec
 from atrank_tf.models import registry
 from data_pipeline.dataset import TimelineData
 from tests.atrank_tf.batches import QUERY_TIME, make_batch
@@ -105,3 +105,29 @@ def test_models_of_double_precision_fit_and_are_saved(
         for copy, weight in zip(loaded.weights, model.weights, strict=True):
             assert copy.dtype == weight.dtype
         np.testing.assert_array_equal(loaded(batch), scores)
+
+
+def test_a_model_that_looks_up_needs_the_recurrence(data: TimelineData) -> None:
+    model = SASRec(data.schema, data.catalog, recurrence=True, width=8)
+    for weight in model.recurrence["item"].trainable_weights:
+        weight.assign(np.random.default_rng(1).normal(0, 0.5, weight.shape))
+    example = {**EXAMPLE, "candidates": {"item": [3, 5, 6]}}  # Two are in the history.
+    batch = make_batch([example], data.schema)
+    state = model.encode(batch["history"], batch["query_time"])
+    with pytest.raises(ValueError, match="looks candidates up: score needs their recurrence"):
+        model.score(state, batch["candidates"], batch["query_time"])
+    # Where a batch does not tell it, it is looked up in the history.
+    assert model.look_ups is not None
+    touched = model.look_ups.touched(batch["history"], tf.constant(1, tf.int64))
+    found = model.look_ups.look_up(touched, batch["candidates"], batch["query_time"])
+    assert found["item"][0, :, :2].numpy().tolist() == [[1, 0], [0, 1], [0, 0]]
+    scores = model(batch).numpy()
+    np.testing.assert_array_equal(model({**batch, "recurrence": found}), scores)
+    # Where a batch tells it, that counts, and not the history.
+    never = tf.nest.map_structure(lambda numbers: 0 * numbers - 1, found)
+    told = model({**batch, "recurrence": never}).numpy()
+    assert (told != scores).tolist() == [True, True, False]  # The third was never touched.
+    habits = [
+        model.recurrence["item"](numbers["item"].flat_values).numpy() for numbers in (found, never)
+    ]
+    np.testing.assert_allclose(scores - habits[0], told - habits[1], rtol=1e-4, atol=1e-5)

@@ -66,7 +66,7 @@ def test_a_flag_beats_the_file(command: Command, data_dir: Path, tmp_path: Path)
         (
             {"model": "bpr", "model_settings": {"spaces": 2}},
             (),
-            "model 'bpr': 'spaces': no such argument; expected one of l2, width",
+            "model 'bpr': 'spaces': no such argument; expected one of l2, recurrence, width",
         ),
         ({}, ("--epochs=0",), "epochs is 0: expected 1 or more"),
         ({}, ("--target_weights=item",), "--target_weights 'item': expected NAME=NUMBER"),
@@ -114,10 +114,12 @@ def test_help_fits_two_screens_and_helpfull_has_the_rest(command: Command) -> No
     assert sections == ["Data:", "Batches:", "Model:", "Optimization:", "Run:"]
     arguments = registry.model_arguments("atrank")
     for option in options(Settings):
-        if option.name != "model_settings":
+        if option.name not in ("model_settings", "look_ups"):  # As the model wants it.
             assert f"{option.name}" in shown.stdout
             assert option.meaning.split()[-1] in full.stdout
-    assert all(f"--{name}=" in shown.stdout for name in arguments)
+    for name, argument in arguments.items():
+        flag = f"--[no]{name}" if argument.kind == "boolean" else f"--{name}="
+        assert flag in shown.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Preparation: its order never matters, and what was there is not lost."""
+"""Preparation: its order never matters, what was there is not lost, and what recurs is counted."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from data_pipeline.core.errors import UserError
 from data_pipeline.prepare.pipeline import prepare
 from data_pipeline.schema import Group, Schema, Split
 from tests.data_pipeline.prepare.failures import HEADER, ITEM, failure
-from tests.data_pipeline.prepare.logs import ONE_GROUP, SMALL, write
+from tests.data_pipeline.prepare.logs import ONE_GROUP, SMALL, events_of, write
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,67 @@ def test_overwrite_replaces_prepared_data_and_nothing_else(tmp_path: Path) -> No
     with pytest.raises(UserError, match="not overwritten"):
         prepare(ONE_GROUP, tmp_path / "out", source, overwrite=True)
     assert (tmp_path / "out/precious.txt").read_text() == "mine"
+
+
+def negatives_of(directory: Path) -> str:
+    return Schema.load(directory).group("item").negatives
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(1, 4), st.integers(0, 15)),
+        min_size=1,
+        max_size=30,
+        unique=True,
+    )
+)
+@settings(max_examples=20, deadline=None)
+def test_repeats_are_counted_among_training_targets(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("repeats")
+    manifest = prepare(ONE_GROUP, path / "out", [str(write(events_of(rows), path / "e.csv"))])
+    trained = []
+    for user, item, time in rows:
+        times = sorted({t for u, _, t in rows if u == user})
+        if time < times[-2 if len(times) >= 3 else -1]:
+            trained.append((user, item, time))
+    repeats = [
+        any((u, i) == (user, item) and t < time for u, i, t in rows) for user, item, time in trained
+    ]
+    share = sum(repeats) / max(1, len(trained))
+    assert manifest.repeats == {"item": share}
+    assert negatives_of(path / "out") == ("untaken" if share > 0.02 else "untouched")
+
+
+@pytest.mark.parametrize(
+    ("num_items", "negatives", "expected"),
+    [
+        (49, "", "untouched"),  # One training target of 50.
+        (48, "", "untaken"),
+        (49, "untaken", "untaken"),
+        (2, "untouched", "untouched"),
+    ],
+)
+def test_negatives_are_chosen_by_repeats_where_the_schema_leaves_it_open(
+    tmp_path: Path, num_items: int, negatives: str, expected: str
+) -> None:
+    items = [*range(num_items), 0, 100, 101]
+    source = write(events_of([(1, item, t) for t, item in enumerate(items)]), tmp_path / "e.csv")
+    schema = Schema((Group("item", negatives=negatives),), ("item",))
+    manifest = prepare(schema, tmp_path / "out", [str(source)])
+    assert manifest.repeats == {"item": 1 / (num_items + 1)}
+    assert negatives_of(tmp_path / "out") == expected
+
+
+def test_where_nothing_is_sampled_no_negatives_are_chosen(tmp_path: Path) -> None:
+    events = events_of([(1, 5, 10), (1, 5, 20), (1, 5, 30), (1, 5, 40)])
+    write(events.assign(label=1), tmp_path / "shown.csv")
+    source = write(events, tmp_path / "e.csv")
+    labelled = Schema((Group("item", impressions="shown.csv"),), ("item",))
+    prepare(labelled, tmp_path / "labelled", [str(source)], base_dir=tmp_path)
+    assert negatives_of(tmp_path / "labelled") == ""
+    groups = (Group("item", events=str(source)), Group("query", events=str(source)))
+    manifest = prepare(Schema(groups, ("query",)), tmp_path / "no_target")
+    assert negatives_of(tmp_path / "no_target") == ""
+    assert set(manifest.repeats) == {"query"}

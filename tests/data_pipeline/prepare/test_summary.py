@@ -21,6 +21,7 @@ MANIFEST = Manifest(
         "validation": {"item": 0, "query": 1},
         "test": {"item": 7, "query": 0},
     },
+    repeats={"item": 0.25, "query": 0.0},
     shards=(SHARD, SHARD),
 )
 
@@ -33,6 +34,8 @@ def test_every_count_has_a_line() -> None:
         "  train: 1,000,000 targets of item, 0 targets of query",
         "  validation: 0 targets of item, 1 targets of query",
         "  test: 7 targets of item, 0 targets of query",
+        "  25.0% of the training targets of item are repeats",
+        "  0.0% of the training targets of query are repeats",
     ]
 
 
@@ -40,8 +43,9 @@ def test_every_count_has_a_line() -> None:
 def test_a_split_without_targets_is_warned_of(split: str) -> None:
     targets = {**MANIFEST.targets, split: {"item": 0, "query": 0}}
     summary = format_summary(dataclasses.replace(MANIFEST, targets=targets), "out")
-    assert summary.endswith(
-        f"\n  warning: no targets for {split}; the events' times are 1007 to 1099511627776"
+    assert (
+        f"  warning: no targets for {split}; the events' times are 1007 to 1099511627776"
+        in summary.splitlines()
     )
     assert summary.count("warning") == 1
 

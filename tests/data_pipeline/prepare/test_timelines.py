@@ -3,12 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline.prepare.pipeline import prepare
+from data_pipeline.prepare.timelines import is_repeat
 from data_pipeline.schema import Group, Schema, Split
 from tests.data_pipeline.prepare.logs import DAY, ONE_GROUP, events_of, records, write
 
@@ -83,3 +85,21 @@ def test_labelled_targets_are_kept_apart_from_events(tmp_path: Path) -> None:
     )
     assert set(shown_found) == {(7, 15, 0), (6, 15, 1), (8, 25, 0)}
     assert timeline["test_start"] == [25]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 4), st.booleans()),
+        max_size=20,
+    )
+)
+@settings(max_examples=30, deadline=None)
+def test_a_repeat_is_of_what_was_touched_strictly_before(
+    rows: list[tuple[int, int, int, bool]],
+) -> None:
+    columns = np.array(rows, np.int64).reshape(-1, 4).T
+    events = dict(zip(("user", "object", "time"), columns[:3], strict=True))
+    assert is_repeat(events, columns[3] > 0).tolist() == [
+        counts and any(row[:2] == (u, o) and row[2] < t and row[3] for row in rows)
+        for u, o, t, counts in rows
+    ]

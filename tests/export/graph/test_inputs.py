@@ -94,12 +94,21 @@ def test_models_that_read_the_order_get_that_of_the_timelines(
         assert scorer.score(inputs, "item")["logit"].numpy().tolist() == [0.0, 0.0, 1.0]
 
 
-def test_long_histories_are_cut_to_the_newest(data: TimelineData, score: Any) -> None:
+def test_the_newest_are_encoded_and_candidates_looked_up_in_all(
+    data: TimelineData, score: Any, run: Path, tmp_path: Path
+) -> None:
     events = [{"object": 100 + i, "action": "buy", "time": START + i * DAY} for i in range(30)]
     whole = {"time": QUERY_TIME, "history": {"item": events}, "candidates": [110]}
     newest = {**whole, "history": {"item": events[-3:]}}
-    scores = score(inputs_of(whole, data.schema))
-    np.testing.assert_allclose(scores, score(inputs_of(newest, data.schema)), atol=1e-6)
+    raw = RawInputs(data.schema, run / "objects", tmp_path, max_history=3)
+    inputs = inputs_of(whole, data.schema)
+    history = raw.history({name: tf.constant(value) for name, value in inputs.items()})
+    assert history["item"]["time"].to_list() == [[event["time"] for event in events]]
+    encoded = raw.newest(history)["item"]["time"].to_list()
+    assert encoded == [[event["time"] for event in events[-3:]]]
+    # 110 is among the older ones.
+    difference = score(inputs) - score(inputs_of(newest, data.schema))
+    assert abs(difference).item() > 0.01
 
 
 def test_no_rows_at_all(data: TimelineData, score: Any) -> None:

@@ -125,7 +125,7 @@ def test_an_explanation_stands_where_the_behavior_stood(
     model = RunDirectory(run).load_best()
     raw = RawInputs(data.schema, run / "objects", tmp_path, max_history=3)
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
-    history, candidate = raw.history(tensors), raw.candidate(tensors, "item")
+    history, (candidate, _) = raw.newest(raw.history(tensors)), raw.candidate(tensors, "item")
     weights = model.attention(history, {"item": candidate}, tensors["request_time"])["item"]
     of_events = {
         group: weights.numpy()[:, 0, 0, positions].mean(axis=0)

@@ -1,0 +1,171 @@
+"""Looks candidates up in all that users did, as a serving graph does."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data_pipeline import ragged
+from data_pipeline.recurrence import ID, Values, answer, sorted_touches, touches
+from data_pipeline.schema import Schema
+
+History = dict[str, dict[str, tf.RaggedTensor]]
+
+
+@keras.saving.register_keras_serializable("atrank_tf")
+class CandidateLookUp(keras.layers.Layer):
+    """Looks candidates up in what users touched before, however long ago.
+
+    It answers what `data_pipeline` puts into batches as their `recurrence`: see
+    `data_pipeline.recurrence`. It holds the fingerprints of the ids and features of all objects, as
+    weights that are not trained, so that a saved model can take any history that it is sent.
+
+    Args:
+        schema: Description of the data, with the sizes that preparation filled in.
+
+    Example:
+
+    >>> data = TimelineData(toy_data())
+    >>> look_ups = CandidateLookUp(data.schema)
+    >>> look_ups.set_catalog(data.catalog)
+    >>> ((inputs, _),) = data.batches("test", BatchOptions(max_history=1000)).take(1)
+    >>> touched = look_ups.touched(inputs["history"], tf.constant(len(inputs["user"]), tf.int64))
+    >>> found = look_ups.look_up(touched, inputs["candidates"], inputs["query_time"])
+    >>> bool(tf.reduce_all(found["item"] == inputs["recurrence"]["item"]))
+    True
+    """
+
+    def __init__(self, schema: Schema, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.schema = schema
+        self.fingerprints: dict[str, keras.Variable] = {}
+        self.splits: dict[str, keras.Variable] = {}
+        for group in schema.groups:
+            self.fingerprints[f"{group.name}/"] = self._lookup_weight(group.name, group.num_objects)
+            for feature in group.features:
+                key, name = f"{group.name}/{feature.name}", f"{group.name}_{feature.name}"
+                size = feature.num_fingerprints if feature.multivalued else group.num_objects
+                self.fingerprints[key] = self._lookup_weight(name, max(1, size))
+                if feature.multivalued:
+                    self.splits[key] = self._lookup_weight(f"{name}_splits", group.num_objects + 1)
+        self.built = True
+
+    def _lookup_weight(self, name: str, size: int) -> keras.Variable:
+        return self.add_weight(
+            name=name, shape=(size,), dtype="int64", initializer="zeros", trainable=False
+        )
+
+    def set_catalog(self, catalog: dict[str, dict[str, np.ndarray]]) -> None:
+        """Sets the fingerprints.
+
+        Args:
+            catalog: For each group the arrays of `data_pipeline.catalog`.
+        """
+        for key, weight in self.fingerprints.items():
+            group, feature = key.split("/")
+            prefix = f"{feature}/" if feature else ""
+            values = catalog[group][f"{prefix}fingerprints"]
+            if values.size:
+                weight.assign(values)
+            if key in self.splits:
+                self.splits[key].assign(catalog[group][f"{prefix}fingerprint_splits"])
+
+    def touched(self, history: History, num_rows: tf.Tensor) -> tf.RaggedTensor:
+        """Returns what users touched, sorted to be looked up, of all their behaviors.
+
+        Args:
+            history: Behaviors by group, as in a batch, but all that there are. A group may also
+                have the `fingerprint` of each object's raw id, int64 [batch, (behaviors)]:
+                objects that the data does not know are told apart by it.
+            num_rows: Number of batch rows, int64 [].
+
+        Returns:
+            Keys and times, int64 [batch, (touches), 2].
+        """
+        parts = [ragged.empty_rows(tf.zeros([0, 2], tf.int64), num_rows)]
+        for group in self.schema.groups:
+            if group.name in history:
+                columns = history[group.name]
+                values = self._values(group.name, columns["object"], columns.get("fingerprint"))
+                actions = columns["action"].flat_values
+                keys, behaviors = touches(self.schema, group, values, actions)
+                times = tf.gather(columns["time"].flat_values, behaviors)
+                pairs = tf.stack([keys, times], axis=1)
+                parts.append(ragged.group_rows(pairs, columns["object"], behaviors))
+        return _sorted_by_key(ragged.concat_rows(parts))
+
+    def extend(self, touched: tf.RaggedTensor, history: History) -> tf.RaggedTensor:
+        """Adds behaviors to what users touched; none may be before what is in it.
+
+        Args:
+            touched: What `touched` or `extend` returned.
+            history: The new behaviors, as `touched` takes them.
+
+        Returns:
+            As `touched` does of all behaviors at once.
+        """
+        new = self.touched(history, touched.nrows())
+        return _sorted_by_key(ragged.concat_rows([touched, new]))
+
+    def look_up(
+        self,
+        touched: tf.RaggedTensor,
+        candidates: dict[str, tf.RaggedTensor],
+        query_time: tf.Tensor | dict[str, tf.RaggedTensor],
+        fingerprints: dict[str, tf.RaggedTensor] | None = None,
+    ) -> dict[str, tf.RaggedTensor]:
+        """Looks candidates up, strictly before their query times.
+
+        Args:
+            touched: What `touched` or `extend` returned.
+            candidates: By target object indices, int64 [batch, (candidates)].
+            query_time: int64 [batch]; or that of each candidate, by target int64 [batch,
+                (candidates)].
+            fingerprints: By target those of the candidates' raw ids, where they are known.
+
+        Returns:
+            The `recurrence` of a batch: by target int64 [batch, (candidates), numbers].
+        """
+        padded = ragged.pad(touched, tf.int64.max)
+        found = sorted_touches(padded[:, :, 0], padded[:, :, 1])
+        recurrence = {}
+        for target, objects in candidates.items():
+            values = self._values(target, objects, (fingerprints or {}).get(target))
+            if isinstance(query_time, dict):
+                times = query_time[target].flat_values
+            else:
+                times = ragged.per_value(objects, query_time)
+            numbers = answer(found, self.schema, target, values, times, rows=objects)
+            recurrence[target] = ragged.like(objects, numbers)
+        return recurrence
+
+    def _values(self, group: str, objects: tf.RaggedTensor, ids: tf.RaggedTensor | None) -> Values:
+        """The fingerprints of objects by field; those of their ids as they are given."""
+        flat = objects.flat_values
+        values: dict[str, tf.Tensor | tf.RaggedTensor] = {}
+        for key, weight in self.fingerprints.items():
+            of_group, field = key.split("/")
+            if of_group == group and key in self.splits:
+                splits = self.splits[key].value
+                rows = tf.ragged.range(tf.gather(splits, flat), tf.gather(splits, flat + 1))
+                values[field] = ragged.like(rows, tf.gather(weight.value, rows.flat_values))
+            elif of_group == group:
+                values[field] = tf.gather(weight.value, flat)
+        return values if ids is None else {**values, ID: ids.flat_values}
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "schema": self.schema.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "CandidateLookUp":
+        """Makes the layer from what `get_config` returned."""
+        return cls(**{**config, "schema": Schema.from_dict(config["schema"])})
+
+
+def _sorted_by_key(touched: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Sorts each row's touches by key; those of one key stay in their order."""
+    padded = ragged.pad(touched, tf.int64.max)
+    order = tf.argsort(padded[:, :, 0], axis=1, stable=True)
+    return ragged.like(touched, ragged.unpad(tf.gather(padded, order, batch_dims=1), touched))
