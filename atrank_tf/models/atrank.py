@@ -62,8 +62,8 @@ class ATRank(HistoryRanker):
         downstream: What is made of a candidate h and what it read, e: dot or mlp. dot is
             h . e / sqrt(width), mlp a network of one hidden layer of both; a bias of the object
             is added.
-        recurrence: Whether to look each candidate up in all that the user did before, and add
-            what is found to its score. See `Recurrence`.
+        recurrence: Whether to look candidates up in all that the user did before. What is found
+            is added to their scores: see `Recurrence`.
         **kwargs: `width`, `embedding_width`, `feature_width` and `l2`: see `HistoryRanker`.
 
     Example:

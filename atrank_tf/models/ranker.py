@@ -83,8 +83,8 @@ class Ranker(keras.Model):
         schema: Description of the data, with the sizes that preparation filled in.
         catalog: For each group the arrays of `data_pipeline.catalog`: what is known of
             its objects. Left out when a saved model is loaded: its file holds them.
-        recurrence: Whether to look each candidate up in all that the user did before, and add
-            what is found to its score. See `Recurrence`.
+        recurrence: Whether to look candidates up in all that the user did before. What is found
+            is added to their scores: see `Recurrence`.
         **kwargs: As for `keras.Model`: `name`, and `dtype` for another precision.
 
     Attributes:
