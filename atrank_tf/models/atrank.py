@@ -63,7 +63,7 @@ class ATRank(HistoryRanker):
             h . e / sqrt(width), mlp a network of one hidden layer of both; a bias of the object
             is added.
         recurrence: Whether to look candidates up in all that the user did before. What is found
-            is added to their scores: see `Recurrence`.
+            is added to their scores. See `Recurrence`.
         **kwargs: `width`, `embedding_width`, `feature_width` and `l2`: see `HistoryRanker`.
 
     Example:

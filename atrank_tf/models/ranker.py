@@ -84,7 +84,7 @@ class Ranker(keras.Model):
         catalog: For each group the arrays of `data_pipeline.catalog`: what is known of
             its objects. Left out when a saved model is loaded: its file holds them.
         recurrence: Whether to look candidates up in all that the user did before. What is found
-            is added to their scores: see `Recurrence`.
+            is added to their scores. See `Recurrence`.
         **kwargs: As for `keras.Model`: `name`, and `dtype` for another precision.
 
     Attributes:

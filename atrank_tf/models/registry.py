@@ -176,8 +176,8 @@ def model_arguments(name: str) -> dict[str, Argument]:
 
     >>> model_arguments("atrank")["num_spaces"].default
     4
-    >>> model_arguments("popularity")
-    {}
+    >>> sorted(model_arguments("popularity"))
+    ['recurrence']
     """
     entry = _entry(name)
     arguments: dict[str, Argument] = {}
@@ -224,7 +224,7 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
     >>> check_arguments("cnn", {"widths": 8})
     Traceback (most recent call last):
     data_pipeline.core.errors.UserError: model 'cnn': 'widths': no such argument; expected one of \
-embedding_width, feature_width, l2, width
+embedding_width, feature_width, l2, recurrence, width
     """
     known = model_arguments(name)
     for argument, value in arguments.items():

@@ -21,6 +21,7 @@ def query_examples(data: TimelineData, split: str, **options: Any) -> Iterator[E
         for g in data.schema.groups
     }
     draw = {name: options.pop(name) for name in ("seed", "epoch") if name in options}
+    options = {"look_ups": False, **options}  # They take their time to trace.
     for inputs, labels in data.batches(split, BatchOptions(**options), **draw):
         labels, first = labels.numpy(), 0
         candidates: list[dict[str, list[tuple[Any, float]]]] = [{} for _ in inputs["user"]]
@@ -82,7 +83,8 @@ def window_rows(data: TimelineData, **options: Any) -> Iterator[dict[str, Any]]:
         for g in data.schema.groups
     }
     draw = {name: options.pop(name) for name in ("seed", "epoch") if name in options}
-    for inputs, labels in data.batches("train", BatchOptions(rows="windows", **options), **draw):
+    options = {"rows": "windows", "look_ups": False, **options}
+    for inputs, labels in data.batches("train", BatchOptions(**options), **draw):
         labels, first = labels.numpy(), 0
         rows = [
             {"user": users[user - 1], "events": [], "candidates": {}}

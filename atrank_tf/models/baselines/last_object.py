@@ -20,6 +20,8 @@ class LastObject(Ranker):
     Args:
         schema: Description of the data.
         catalog: What is known of each group's objects; not read.
+        recurrence: Whether to look candidates up in all that the user did before. What is found
+            is added to their scores. See `Recurrence`.
 
     Example:
 
