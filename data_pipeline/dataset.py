@@ -1,5 +1,6 @@
 """`TimelineData`: prepared data, and the tf.data pipelines that read it."""
 
+import functools
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from data_pipeline.batches.block import Block, parse_timelines
-from data_pipeline.batches.look_ups import object_values
+from data_pipeline.batches.look_ups import ObjectValues, object_values
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.batches.packing import num_batches, pack_rows
 from data_pipeline.batches.traced import traced
@@ -55,7 +56,6 @@ class TimelineData:
         self.manifest = Manifest.load(self.directory)
         self.schema = Schema.load(self.directory).select(groups, targets)
         self.catalog = load_catalog(self.directory, self.schema)
-        self._values = object_values(self.catalog, self.schema)
 
     def num_targets(self, split: str) -> int:
         """Returns how many targets, of the groups chosen, a split has."""
@@ -73,8 +73,9 @@ class TimelineData:
 
         A batch row is a user at a query time at which they had targets. The history is
         encoded once for all of them: the targets of that time, and negatives drawn uniformly
-        from the objects that the user never touched. Where targets are labelled, the
-        labelled ones are the candidates and nothing is drawn.
+        from the objects that the user did not take at that time, or never touched: see
+        `Group.negatives`. Where targets are labelled, the labelled ones are the candidates and
+        nothing is drawn.
 
         With `rows="windows"` a batch row has many of a user's targets: those of a window of half
         as many events and targets as `max_history`, with histories for all of them;
@@ -153,6 +154,12 @@ class TimelineData:
             for number, records in self._blocks(split, seed)
         )
 
+    @functools.cached_property
+    def _values(self) -> ObjectValues:
+        """What look-ups compare; made when a dataset first needs it, which may be in its graph."""
+        with tf.init_scope():
+            return object_values(self.catalog, self.schema)
+
     def _resolved(self, split: str, options: BatchOptions | None) -> BatchOptions:
         return (options or BatchOptions()).resolved(split, self.schema.targets)
 
@@ -208,12 +215,13 @@ class TimelineData:
         """The batches of one block."""
         block_seed = _block_seed(seed, number)
         make_block, make_batch = traced(self.schema, split, options)
-        block = make_block(records, block_seed, self._values)
+        values = self._values if options.look_ups else {}
+        block = make_block(records, block_seed, values)
         indices = tf.range(num_batches(block))
         if split == "train":
             indices = tf.random.experimental.stateless_shuffle(indices, block_seed + 2)  # type: ignore[attr-defined]
         return tf.data.Dataset.from_tensor_slices(indices).map(
-            _as_is(lambda index: make_batch(block, index, seed, self._values)),
+            _as_is(lambda index: make_batch(block, index, seed, values)),
             num_parallel_calls=2,
             deterministic=True,
         )

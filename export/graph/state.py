@@ -31,7 +31,7 @@ class StateTensors:
 
     Args:
         template: The structure of the user state: the specs of its tensors; of a model that looks
-            candidates up a pair, whose second is that of `Ranker.touched`.
+            candidates up a pair, whose second is that of `CandidateLookUp.touched`.
 
     Example:
 
