@@ -26,13 +26,14 @@ $(DATA)/manifest.json: | $(READY)
 quickstart: $(READY) $(DATA)/manifest.json  ## Trains, exports, asks and evaluates a model of real data.
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/popularity --model=popularity
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/own_history --model=own_history
+	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/last_feature --model=last_feature
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/bpr --model=bpr \
 	  --epochs=2 --max_history=1 --learning_rate=0.003
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=3
 	$(PYTHON) -m export.export_model --model_dir=$(RUN) --export_base=$(SERVING)
 	$(PYTHON) -m export.score --saved_model=$(LATEST) --requests=examples/completejourney.jsonl
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(DATA) --model_dir=$(RUN) \
-	  --baselines=$(RUN)/own_history,$(RUN)/bpr,$(RUN)/popularity
+	  --baselines=$(RUN)/own_history,$(RUN)/last_feature,$(RUN)/bpr,$(RUN)/popularity
 	@echo "try: $(VENV)/bin/tensorboard --logdir=$(RUN)   (curves)"
 	@echo "try: another of 'make help', or your own logs: see 'Your own data' in README.md"
 

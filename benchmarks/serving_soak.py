@@ -50,6 +50,7 @@ class Server:
     """`export.serve` as a process of its own, on ports that are free."""
 
     def __init__(self, base: Path, *arguments: str) -> None:
+        self.base = base
         command = [sys.executable, "-m", "export.serve", f"--model_base={base}"]
         self.process = subprocess.Popen(
             [*command, "--grpc_port=0", "--rest_port=0", *arguments],
@@ -74,7 +75,7 @@ class Server:
         return self.process.wait(timeout=60)
 
 
-def soak(server: Server, base: Path, clients: int, seconds: float) -> tuple[int, list[str]]:
+def soak(server: Server, clients: int, seconds: float) -> tuple[int, list[str]]:
     """Has clients ask all the time, while the next version appears.
 
     Half of the seconds come before it is there, half after it is served.
@@ -82,7 +83,7 @@ def soak(server: Server, base: Path, clients: int, seconds: float) -> tuple[int,
     Returns:
         How many requests were answered, and what was wrong with others.
     """
-    version = base / "1"
+    version = server.base / "1"
     schema = Schema.load(version / "assets.extra")
     warmups = warmup.read(version / "assets.extra" / warmup.FILE_NAME)
     answered: collections.Counter[str] = collections.Counter()
@@ -112,9 +113,9 @@ def soak(server: Server, base: Path, clients: int, seconds: float) -> tuple[int,
     for thread in threads:
         thread.start()
     time.sleep(seconds / 2)
-    partial = base / ".copy"
+    partial = server.base / ".copy"
     shutil.copytree(version, partial)
-    partial.rename(base / "2")
+    partial.rename(server.base / "2")
     deadline = time.monotonic() + 120
     with Client(schema, server.grpc, timeout=60.0) as client:
         while client.versions().get(2) != "AVAILABLE":
@@ -294,7 +295,7 @@ def _main() -> None:
         shutil.copytree(version, base / "1")
         server = Server(base)
         try:
-            answered, wrong = soak(server, base, FLAGS.clients, FLAGS.seconds)
+            answered, wrong = soak(server, FLAGS.clients, FLAGS.seconds)
             print(f"{FLAGS.clients} clients, {FLAGS.seconds:.0f} s: {answered:,} requests answered")
             print(f"  a version swapped in meanwhile; {len(wrong)} errors {wrong[:3]}")
             statuses = send_malformed(server, base / "1", FLAGS.malformed)

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from data_pipeline.batches.block import Block, parse_timelines
+from data_pipeline.batches.draws import object_counts
 from data_pipeline.batches.look_ups import ObjectValues, object_values
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.batches.packing import num_batches, pack_rows
@@ -100,7 +101,7 @@ class TimelineData:
         >>> data = TimelineData(toy_data())
         >>> for inputs, labels in data.batches("test", BatchOptions(num_negatives=9)).take(1):
         ...     print(sorted(inputs), labels.dtype.name)
-        ['candidates', 'history', 'query_time', 'recurrence', 'user'] float32
+        ['actions', 'candidates', 'history', 'query_time', 'recurrence', 'user'] float32
         """
         resolved = self._resolved(split, options)
         if split == "train" and epoch is None:
@@ -160,6 +161,12 @@ class TimelineData:
         with tf.init_scope():
             return object_values(self.catalog, self.schema)
 
+    @functools.cached_property
+    def _counts(self) -> dict[str, tf.Tensor]:
+        """What negatives are drawn by, where that is popularity."""
+        with tf.init_scope():
+            return object_counts(self.catalog)
+
     def _resolved(self, split: str, options: BatchOptions | None) -> BatchOptions:
         return (options or BatchOptions()).resolved(split, self.schema.targets)
 
@@ -216,7 +223,8 @@ class TimelineData:
         block_seed = _block_seed(seed, number)
         make_block, make_batch = traced(self.schema, split, options)
         values = self._values if options.look_ups else {}
-        block = make_block(records, block_seed, values)
+        counts = self._counts if options.sampling == "popularity" else {}
+        block = make_block(records, block_seed, values, counts)
         indices = tf.range(num_batches(block))
         if split == "train":
             indices = tf.random.experimental.stateless_shuffle(indices, block_seed + 2)  # type: ignore[attr-defined]

@@ -50,6 +50,7 @@ class Manifest:
         events: Events by group.
         rejected: Log rows that were left out, by reason.
         time_range: Time of the first and the last event.
+        last_trained: Time of the last training target; 0 without any.
         targets: Number of targets by split and group.
         repeats: By target group the share of training targets that are repeats: the user had
             touched the object before.
@@ -68,6 +69,7 @@ class Manifest:
     events: Mapping[str, int]
     rejected: Mapping[str, int]
     time_range: tuple[int, int]
+    last_trained: int
     targets: Mapping[str, Mapping[str, int]]
     repeats: Mapping[str, float]
     shards: tuple[Shard, ...]

@@ -3,18 +3,20 @@
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import grpc
 import numpy as np
 import requests
 from urllib3.util import Retry
 
+from data_pipeline.recurrence import in_words
 from data_pipeline.schema import Schema
 from export.protocol.errors import ServingError, code_of_http
 from export.protocol.fields import (
     CANDIDATE,
     NUM_CANDIDATES,
+    RECURRENCE,
     SCORE,
     HistoryFields,
     signature_name,
@@ -105,12 +107,11 @@ class Client:
                     scores[position] = row[:count]
         return scores
 
-    def explain(self, request: Request) -> list[dict[str, np.ndarray]]:
-        """Returns how much each candidate attends to each behavior of the history.
+    def explain(self, request: Request) -> list["Explanation"]:
+        """Returns what the scores of candidates come from.
 
         Returns:
-            For each candidate, by group, weights [behaviors] in the order of the request's
-            history. They sum to 1 over all groups, or are all 0 where nothing was read.
+            An explanation of each candidate.
 
         Raises:
             UserError: The request is malformed.
@@ -122,14 +123,18 @@ class Client:
         inputs = one_candidate_rows(candidate_inputs([request], self.schema))
         signature = signature_name(self.schema, target, "explain")
         fields = [HistoryFields(group) for group in self.schema.groups]
-        explanations: list[dict[str, np.ndarray]] = []
+        explanations: list[Explanation] = []
         for batch in _batches(range(len(inputs[CANDIDATE])), self._max_rows):
             rows = slice(batch[0], batch[-1] + 1)
             outputs = self.predict(signature, {name: v[rows] for name, v in inputs.items()})
-            explanations += [
-                {f.group.name: outputs[f.weights][row, : inputs[f.length][0]] for f in fields}
-                for row in range(len(batch))
-            ]
+            for row in range(len(batch)):
+                weights = {
+                    f.group.name: outputs[f.weights][row, : inputs[f.length][0]] for f in fields
+                }
+                habits = []
+                if RECURRENCE in outputs:
+                    habits = in_words(self.schema, target, outputs[RECURRENCE][row].tolist())
+                explanations.append(Explanation(weights, habits))
         return explanations
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
@@ -162,6 +167,26 @@ class Client:
     def __exit__(self, *_: object) -> None:
         """Closes the connection."""
         self.close()
+
+
+class Explanation(NamedTuple):
+    """What the score of a candidate comes from.
+
+    Attributes:
+        weights: How much the candidate attends to each behavior, by group [behaviors], in the order
+            of the request's history. They sum to 1 over all groups, or are all 0 where nothing was
+            read.
+        habits: What the user did to it before, in words; none of a model that does not look it up.
+
+    Example:
+
+    >>> habits = ["id among item: buy 7, view 2; last 12.0 days ago; 3 behaviors since"]
+    >>> Explanation({"item": np.array([0.75, 0.25])}, habits).weights["item"].argmax()
+    np.int64(0)
+    """
+
+    weights: dict[str, np.ndarray]
+    habits: list[str]
 
 
 class _Transport(Protocol):

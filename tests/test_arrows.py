@@ -14,9 +14,10 @@ from tests.conftest import REPOSITORY
 FLOORS = ("data_pipeline", "atrank_tf", "export", "benchmarks")
 
 # Of data_pipeline: what writes shards, and what makes batches of them.
-_WITH_TENSORS = ("dataset", "ragged", "recurrence", "prepare.shards")
+_WITH_TENSORS = ("dataset", "ragged", "touches", "prepare.shards")
 _TENSOR_BATCHES = (
-    *("block", "examples", "look_ups", "negatives", "packing", "queries", "traced", "windows"),
+    *("block", "draws", "examples", "look_ups", "negatives", "packing", "popularity", "queries"),
+    *("traced", "windows"),
 )
 
 

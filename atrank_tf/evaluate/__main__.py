@@ -4,29 +4,56 @@ Example:
     python -m atrank_tf.evaluate --data_dir=data/mine --model_dir=runs/mine --baselines=runs/bpr
 """
 
+from typing import Literal
+
 from absl import flags
 
 from data_pipeline.core import cli
+from data_pipeline.core.errors import UserError
 
 FLAGS = flags.FLAGS
 
 
 def _main() -> None:
     from atrank_tf.evaluate import report
-    from atrank_tf.evaluate.evaluation import evaluate
+    from atrank_tf.evaluate.evaluation import evaluate, file_name
 
+    if FLAGS.slices:
+        from atrank_tf.evaluate import figures  # Where there is no matplotlib, it ends here.
     metrics = evaluate(
-        FLAGS.data_dir, FLAGS.model_dir, FLAGS.baselines, FLAGS.split, FLAGS.negatives
+        FLAGS.data_dir,
+        FLAGS.model_dir,
+        FLAGS.baselines,
+        FLAGS.split,
+        _negatives(FLAGS.negatives),
+        FLAGS.sampling,
+        FLAGS.slices,
     )
-    print(report.format_table(metrics))
-    if FLAGS.baselines:
-        print(report.format_differences(metrics))
-    print(report.format_calibration(metrics))
-    print(f"wrote {FLAGS.model_dir}/metrics.json")
+    print(report.format_protocol(metrics["protocol"]))
+    print(f"\n{report.format_table(metrics)}\n")
+    for name in FLAGS.slices:
+        print(f"{report.format_slices(metrics, name)}\n")
+    for line in (report.format_differences(metrics), report.format_calibration(metrics)):
+        if line:
+            print(line)
+    for caution in metrics["cautions"]:
+        print(f"mind: {caution}")
+    print(f"wrote {FLAGS.model_dir}/{file_name(metrics['protocol'])}")
+    if FLAGS.slices:
+        for path in figures.write_slices(metrics, FLAGS.model_dir):
+            print(f"wrote {path}")
     print(
         f"next: python -m export.export_model --model_dir={FLAGS.model_dir} "
         f"--export_base={FLAGS.model_dir}/serving/atrank"
     )
+
+
+def _negatives(text: str) -> int | Literal["all"]:
+    if text == "all":
+        return "all"
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--negatives is {text!r}: expected 1 or more, or all")
+    return int(text)
 
 
 def main() -> None:
@@ -37,8 +64,23 @@ def main() -> None:
         "baselines", [], "Run directories of models to compare with on the same candidates."
     )
     flags.DEFINE_enum("split", "test", ["test", "validation"], "Which targets.")
-    flags.DEFINE_integer(
-        "negatives", 99, "Negatives of each query, where targets are not labelled.", lower_bound=1
+    flags.DEFINE_string(
+        "negatives",
+        "99",
+        "Negatives of each query, where targets are not labelled; all for every object that was "
+        "ever logged, which takes its time.",
+    )
+    flags.DEFINE_enum(
+        "sampling",
+        "uniform",
+        ["uniform", "popularity"],
+        "How negatives are drawn: each object alike, or by its number of training events.",
+    )
+    flags.DEFINE_list(
+        "slices",
+        [],
+        "Tables and figures of the targets divided by action, history (its length), hour (UTC), or "
+        "a feature of the objects.",
     )
     cli.run(_main)
 

@@ -1,18 +1,19 @@
 """Evaluation: every model scores the same candidates, the metrics are computed once for all."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from atrank_tf.evaluate import ranking_metrics
+from atrank_tf.evaluate import ranking_metrics, slices
 from atrank_tf.evaluate.calibration import calibration
-from atrank_tf.evaluate.ranking_metrics import PerUser, Scored
+from atrank_tf.evaluate.ranking_metrics import NAMES, Positives, Scored
 from atrank_tf.evaluate.scoring import Scoring
 from atrank_tf.models import Ranker
 from atrank_tf.run_directory import RunDirectory
-from data_pipeline.batches.options import BatchOptions
+from data_pipeline.batches.options import BatchOptions, Sampling
 from data_pipeline.core import json_files
 from data_pipeline.core.errors import UserError
 from data_pipeline.core.progress import Progress
+from data_pipeline.dataset import TimelineData
 
 
 def evaluate(
@@ -20,9 +21,11 @@ def evaluate(
     model_dir: str,
     baselines: Sequence[str] = (),
     split: str = "test",
-    num_negatives: int = 99,
+    num_negatives: int | Literal["all"] = 99,
+    sampling: Literal["uniform", "popularity"] = "uniform",
+    slice_names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Measures trained models on held-out targets and writes `metrics.json`.
+    """Measures trained models on held-out targets and writes what it found.
 
     Args:
         data_dir: Prepared data.
@@ -30,10 +33,13 @@ def evaluate(
             as long as it was trained with.
         baselines: Run directories of models to compare it with on the same candidates.
         split: "test" or "validation".
-        num_negatives: Negatives of each query, where targets are not labelled.
+        num_negatives: Negatives of each query, where targets are not labelled; "all" for every
+            object that was ever logged.
+        sampling: How they are drawn: see `BatchOptions`.
+        slice_names: What else to divide the targets by: see `slices.slices`.
 
     Returns:
-        What it wrote to `model_dir/metrics.json`.
+        What it wrote to `file_name` in `model_dir`.
 
     Raises:
         UserError: A directory holds no prepared data or no trained model, or a model was
@@ -48,8 +54,13 @@ def evaluate(
     >>> report["name"], list(report["targets"])
     ('popularity', ['item', 'query'])
     """
-    if num_negatives < 1:
-        raise UserError(f"negatives is {num_negatives}: expected 1 or more")
+    if num_negatives != "all" and num_negatives < 1:
+        raise UserError(f"negatives is {num_negatives}: expected 1 or more, or all")
+    protocol: dict[str, Any] = {
+        "split": split,
+        "negatives": num_negatives,
+        "sampling": "all" if num_negatives == "all" else sampling,
+    }
     directories = [model_dir, *baselines]
     for directory in directories:
         if directories.count(directory) > 1:
@@ -58,29 +69,56 @@ def evaluate(
     data = run.data(data_dir)
     for directory in baselines:  # Before the first is measured.
         RunDirectory(directory).settings()
+    slices.check_names(list(slice_names), data.schema)
     if not data.num_targets(split):
         raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
-    measurements = {
-        directory: _measure(directory, data_dir, split, num_negatives) for directory in directories
+    protocol["kind"] = {
+        target: "logged" if (group := data.schema.group(target)).impressions else group.negatives
+        for target in data.schema.targets
     }
-    results = _results(measurements)
+    measurements = {directory: _measure(directory, data_dir, protocol) for directory in directories}
+    results = {
+        directory: _result(measurement, data, slice_names)
+        for directory, measurement in measurements.items()
+    }
+    _name(results)
     for directory in baselines:
-        results[directory]["auc_difference"] = _auc_differences(
-            measurements[model_dir].users, measurements[directory].users
+        results[directory]["differences"] = _differences(
+            measurements[model_dir].positives, measurements[directory].positives
         )
     settings = run.settings()
+    cautions = [
+        line
+        for target, positives in measurements[model_dir].positives.items()
+        for line in slices.cautions(positives, target, data.schema, data.manifest.last_trained)
+    ]
     report = {
         **results[model_dir],
-        "split": split,
-        "negatives": num_negatives,
+        "protocol": protocol,
+        "cautions": cautions,
         "baselines": {directory: results[directory] for directory in baselines},
         "data": {"directory": data_dir, "fingerprint": data.manifest.fingerprint},
         "seed": settings["seed"],
         "settings": settings,
         "training": run.training_cost(),
     }
-    json_files.write(run.path / "metrics.json", report)
+    json_files.write(run.path / file_name(protocol), report)
     return report
+
+
+def file_name(protocol: Mapping[str, Any]) -> str:
+    """Returns the name of the file of a protocol: those of different ones stand side by side.
+
+    Example:
+
+    >>> file_name({"split": "test", "negatives": 99, "sampling": "uniform"})
+    'metrics.json'
+    >>> file_name({"split": "validation", "negatives": "all", "sampling": "all"})
+    'metrics.validation.all.json'
+    """
+    split = "" if protocol["split"] == "test" else f".{protocol['split']}"
+    sampling = "" if protocol["sampling"] == "uniform" else f".{protocol['sampling']}"
+    return f"metrics{split}{sampling}.json"
 
 
 class _Measurement(NamedTuple):
@@ -88,31 +126,38 @@ class _Measurement(NamedTuple):
 
     Attributes:
         model: Its name in the registry.
-        users: By target the metrics of each user.
+        positives: By target the metrics of each positive.
         calibration: By target its calibration; None for a model that learns no probabilities.
     """
 
     model: str
-    users: dict[str, PerUser]
+    positives: dict[str, Positives]
     calibration: dict[str, dict[str, float] | None] | None
 
 
-def _measure(directory: str, data_dir: str, split: str, num_negatives: int) -> _Measurement:
+def _measure(directory: str, data_dir: str, protocol: Mapping[str, Any]) -> _Measurement:
     """Measures the best model of a run."""
     run = RunDirectory(directory)
     data = run.data(data_dir)
     settings = run.settings()
     model = run.load_best(data.manifest.fingerprint)
+    sampling: Sampling = protocol["sampling"]
     options = BatchOptions(
-        num_negatives=num_negatives,
+        num_negatives=None if sampling == "all" else protocol["negatives"],
+        sampling=sampling,
         max_history=settings["max_history"],
-        look_ups=model.look_ups is not None,
     )
-    num_batches = data.count_batches(split, options)
+    num_batches = data.count_batches(protocol["split"], options)
     progress = Progress(f"evaluating {directory}", "batches", num_batches)
-    scored = Scoring(model, data.batches(split, options)).run(progress)
-    users = {target: ranking_metrics.per_user(candidates) for target, candidates in scored.items()}
-    return _Measurement(settings["model"], users, _calibration(model, settings, scored))
+    scoring = Scoring(model, data.batches(protocol["split"], options), slices.facts)
+    is_logged = any(data.schema.group(target).impressions for target in data.schema.targets)
+    if sampling == "all" and not is_logged:  # More candidates than memory holds.
+        return _Measurement(settings["model"], scoring.positives(progress), None)
+    scored = scoring.run(progress)
+    positives = {
+        target: ranking_metrics.per_positive(candidates) for target, candidates in scored.items()
+    }
+    return _Measurement(settings["model"], positives, _calibration(model, settings, scored))
 
 
 def _calibration(
@@ -126,27 +171,56 @@ def _calibration(
     }
 
 
-def _results(measurements: Mapping[str, _Measurement]) -> dict[str, dict[str, Any]]:
-    """By run directory what the report says of a model, named so that no two are called alike."""
-    models = [measurement.model for measurement in measurements.values()]
-    results: dict[str, dict[str, Any]] = {}
-    for directory, (model, users, calibrations) in measurements.items():
-        results[directory] = {
-            "model": model,
-            "name": model if models.count(model) == 1 else f"{model} ({directory})",
-            "targets": {name: ranking_metrics.summarize(m) for name, m in users.items()},
+def _result(
+    measurement: _Measurement, data: TimelineData, slice_names: Sequence[str]
+) -> dict[str, Any]:
+    """What the report says of a model."""
+    targets = {}
+    for target, positives in measurement.positives.items():
+        targets[target] = _summary(positives)
+        targets[target]["kinds"] = {
+            kind: _summary(positives.subset(mask)) for kind, mask in slices.kinds(positives).items()
         }
-        if calibrations is not None:
-            results[directory]["calibration"] = calibrations
-    return results
+        targets[target]["slices"] = {
+            name: {
+                part: _summary(positives.subset(mask))
+                for part, mask in slices.slices(
+                    name, positives, target, data.schema, data.directory
+                ).items()
+            }
+            for name in slice_names
+        }
+    result = {"model": measurement.model, "targets": targets}
+    if measurement.calibration is not None:
+        result["calibration"] = measurement.calibration
+    return result
 
 
-def _auc_differences(
-    users: Mapping[str, PerUser], users_of_baseline: Mapping[str, PerUser]
-) -> dict[str, dict[str, float] | None]:
-    """By target that both predict, the model's AUC less the baseline's."""
+def _summary(positives: Positives) -> dict[str, Any]:
+    return ranking_metrics.summarize(ranking_metrics.by_user(positives))
+
+
+def _name(results: Mapping[str, dict[str, Any]]) -> None:
+    """Names the models so that no two are called alike."""
+    models = [result["model"] for result in results.values()]
+    for directory, result in results.items():
+        model = result["model"]
+        result["name"] = model if models.count(model) == 1 else f"{model} ({directory})"
+
+
+def _differences(
+    positives: Mapping[str, Positives], of_baseline: Mapping[str, Positives]
+) -> dict[str, dict[str, dict[str, float] | None]]:
+    """By target that both predict and metric, the model's less the baseline's."""
     return {
-        target: ranking_metrics.difference(metrics, users_of_baseline[target])
-        for target, metrics in users.items()
-        if target in users_of_baseline
+        target: {
+            name: ranking_metrics.difference(
+                ranking_metrics.by_user(positives[target]),
+                ranking_metrics.by_user(of_baseline[target]),
+                name,
+            )
+            for name in NAMES
+        }
+        for target in positives
+        if target in of_baseline
     }

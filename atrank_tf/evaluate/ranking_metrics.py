@@ -1,7 +1,7 @@
 """Ranking metrics per user, with bootstrap intervals over users."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Scored:
         logit: The model's score: float [n].
         labelled: Whether the candidates were logged with their labels. AUC then compares
             all of a user's positives with all of their negatives; otherwise those of one query.
+        facts: What else is known of each candidate, by name: [n].
 
     Example:
 
@@ -37,6 +38,47 @@ class Scored:
     label: np.ndarray
     logit: np.ndarray
     labelled: bool = False
+    facts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Positives:
+    """Metrics of each positive.
+
+    Attributes:
+        user: Whose: integers [n].
+        values: For each of "auc", "hr@10", "ndcg@10", "mrr" its value, float [n]; NaN where there
+            was no negative to compare it with.
+        facts: What else is known of each, by name: [n].
+
+    Example:
+
+    >>> positives = Positives(np.array([3, 8]), {"auc": np.array([0.5, 1.0])})
+    >>> positives.subset(np.array([False, True])).values
+    {'auc': array([1.])}
+    """
+
+    user: np.ndarray
+    values: Mapping[str, np.ndarray]
+    facts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def subset(self, is_in: np.ndarray) -> "Positives":
+        """Returns a part of the positives: bool [n]."""
+        return Positives(
+            self.user[is_in],
+            {name: values[is_in] for name, values in self.values.items()},
+            {name: values[is_in] for name, values in self.facts.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Positives"]) -> "Positives":
+        """Returns the positives of several parts, of which there is at least one."""
+        first = parts[0]
+        return cls(
+            np.concatenate([part.user for part in parts]),
+            {name: np.concatenate([p.values[name] for p in parts]) for name in first.values},
+            {name: np.concatenate([p.facts[name] for p in parts]) for name in first.facts},
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +108,8 @@ class PerUser:
         return PerUser(self.user[is_in], self.positives[is_in], means)
 
 
-def per_user(scored: Scored) -> PerUser:
-    """Computes each user's metrics.
+def per_positive(scored: Scored) -> Positives:
+    """Computes the metrics of each positive.
 
     With `above` negatives scored above a positive and `ties` scored alike, out of n:
     AUC is 1 - (above + ties / 2) / n, the mean of [positive above negative] with ties one
@@ -77,9 +119,6 @@ def per_user(scored: Scored) -> PerUser:
     Args:
         scored: Candidates of one target group.
 
-    Returns:
-        The metrics of every user with at least one positive.
-
     Raises:
         ValueError: A score is NaN, which has no rank.
 
@@ -87,8 +126,8 @@ def per_user(scored: Scored) -> PerUser:
 
     >>> user, query = np.array([5, 5, 5]), np.array([0, 0, 0])
     >>> scored = Scored(user, query, np.array([1, 0, 0]), np.array([0.2, 0.9, -1.0]))
-    >>> metrics = per_user(scored)
-    >>> metrics.means["auc"], metrics.means["mrr"]  # One of two negatives is above the positive.
+    >>> positives = per_positive(scored)
+    >>> positives.values["auc"], positives.values["mrr"]  # One of two negatives is above it.
     (array([0.5]), array([0.5]))
     """
     if np.isnan(scored.logit).any():
@@ -106,11 +145,39 @@ def per_user(scored: Scored) -> PerUser:
         above, ties, count = _negatives_against_positives(scored.user, scored)
     with np.errstate(invalid="ignore"):
         values["auc"] = np.where(count > 0, 1 - (above + ties / 2) / np.maximum(count, 1), np.nan)
+    facts = {name: known[is_positive] for name, known in scored.facts.items()}
+    return Positives(scored.user[is_positive], values, facts)
 
-    users, position = np.unique(scored.user[is_positive], return_inverse=True)
-    means = {name: _means(value, position, len(users)) for name, value in values.items()}
-    positives = np.bincount(position[~np.isnan(values["auc"])], minlength=len(users))
-    return PerUser(users, positives, means)
+
+def by_user(positives: Positives) -> PerUser:
+    """Averages positives by user.
+
+    Returns:
+        The metrics of every user with at least one positive.
+
+    Example:
+
+    >>> positives = Positives(np.array([8, 3, 8]), {"auc": np.array([0.5, 0.75, 1.0])})
+    >>> by_user(positives).user, by_user(positives).means["auc"]
+    (array([3, 8]), array([0.75, 0.75]))
+    """
+    users, position = np.unique(positives.user, return_inverse=True)
+    means = {name: _means(v, position, len(users)) for name, v in positives.values.items()}
+    is_compared = ~np.isnan(positives.values["auc"])
+    return PerUser(users, np.bincount(position[is_compared], minlength=len(users)), means)
+
+
+def per_user(scored: Scored) -> PerUser:
+    """Computes each user's metrics: `by_user` of `per_positive`.
+
+    Example:
+
+    >>> user, query = np.array([5, 5, 5]), np.array([0, 0, 0])
+    >>> scored = Scored(user, query, np.array([1, 0, 0]), np.array([0.2, 0.9, -1.0]))
+    >>> per_user(scored).means["auc"]
+    array([0.5])
+    """
+    return by_user(per_positive(scored))
 
 
 def summarize(metrics: PerUser, seed: int = 0) -> dict[str, object]:
@@ -163,12 +230,15 @@ def mean(metrics: PerUser, name: str) -> float:
     return float(np.average(values, weights=weights)) if len(values) else float("nan")
 
 
-def difference(first: PerUser, second: PerUser, seed: int = 0) -> dict[str, float] | None:
-    """Returns the mean AUC difference, first less second, over the users both measured.
+def difference(
+    first: PerUser, second: PerUser, name: str = "auc", seed: int = 0
+) -> dict[str, float] | None:
+    """Returns the mean difference of a metric, first less second, over the users both measured.
 
     Args:
         first: Metrics of one model.
         second: Metrics of another on the same candidates.
+        name: One of `NAMES`.
         seed: Of the resampling.
 
     Returns:
@@ -183,9 +253,11 @@ def difference(first: PerUser, second: PerUser, seed: int = 0) -> dict[str, floa
     {'value': 0.25, 'low': 0.25, 'high': 0.25}
     """
     _, i, j = np.intersect1d(first.user, second.user, return_indices=True)
-    change = first.means["auc"][i] - second.means["auc"][j]
-    change = change[~np.isnan(change)]
-    return _with_interval(change, np.ones(len(change)), seed)
+    column = "auc" if name == "gauc" else name
+    change = first.means[column][i] - second.means[column][j]
+    weights = first.positives[i] if name == "gauc" else np.ones(len(change))
+    is_measured = ~np.isnan(change) & (weights > 0)
+    return _with_interval(change[is_measured], weights[is_measured].astype(np.float64), seed)
 
 
 def format_interval(interval: Mapping[str, float], sign: str = "") -> str:

@@ -1,53 +1,124 @@
 """Formats what `evaluate` measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from atrank_tf.evaluate import ranking_metrics
+
+_HEAD = "AUC (95% interval) | GAUC | HR@10 | NDCG@10 | MRR | users |"
+_RULE = "| --- | --- | --- | --- | --- | --- | --- | --- |"
+_KINDS = {
+    "untaken": "objects that the user did not take at that time",
+    "untouched": "objects that the user never touched",
+}
+
+
+def format_protocol(protocol: Mapping[str, Any]) -> str:
+    """Formats what the numbers are measured by: the caption of a table.
+
+    Example:
+
+    >>> protocol = {"split": "test", "negatives": 99, "sampling": "uniform"}
+    >>> print(format_protocol({**protocol, "kind": {"item": "untaken"}}))
+    test targets; means over users of the means over their targets, which rank among
+    item: 99 negatives drawn uniformly from objects that the user did not take at that time
+    """
+    number = protocol["negatives"]
+    how = {
+        "uniform": f"{number} negatives drawn uniformly from",
+        "popularity": f"{number} negatives drawn by their number of training events from",
+        "all": "all",
+    }[protocol["sampling"]]
+    lines = [
+        f"{protocol['split']} targets; means over users of the means over their targets, which "
+        "rank among"
+    ]
+    for target, kind in protocol["kind"].items():
+        among = f"{how} {_KINDS[kind]}" if kind in _KINDS else "the candidates that were logged"
+        lines.append(f"{target}: {among}")
+    return "\n".join(lines)
 
 
 def format_table(report: dict[str, Any]) -> str:
     """Formats what `evaluate` returned as a Markdown table, one line a target and model.
 
+    Where some targets are repeats, or of users without a history, those have lines of their own.
+
     Example:
 
     >>> interval = {"value": 0.75, "low": 0.7, "high": 0.8}
     >>> summary = {"users": 9, **dict.fromkeys(ranking_metrics.NAMES, interval)}
-    >>> report = {"name": "atrank", "targets": {"item": summary}, "baselines": {}}
-    >>> print(format_table(report).splitlines()[-1])
+    >>> targets = {"item": {**summary, "kinds": {"new": {**summary, "users": 4}}}}
+    >>> report = {"name": "atrank", "targets": targets, "baselines": {}}
+    >>> print("\\n".join(format_table(report).splitlines()[-2:]))
     | item | atrank | 0.7500 (0.7000 to 0.8000) | 0.7500 | 0.7500 | 0.7500 | 0.7500 | 9 |
+    | item: new | atrank | 0.7500 (0.7000 to 0.8000) | 0.7500 | 0.7500 | 0.7500 | 0.7500 | 4 |
     """
-    lines = [
-        "| target | model | AUC (95% interval) | GAUC | HR@10 | NDCG@10 | MRR | users |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for target in report["targets"]:
-        for result in _results(report):
-            if target in result["targets"]:
-                cells = [target, result["name"], *_cells(result["targets"][target])]
-                lines.append(f"| {' | '.join(cells)} |")
+    lines = [f"| targets | model | {_HEAD}", _RULE]
+    for target, of_model in report["targets"].items():
+        for kind in (None, *of_model["kinds"]):
+            for result in _results(report):
+                summary = result["targets"].get(target)
+                if summary and kind:
+                    summary = summary["kinds"].get(kind)
+                if summary:
+                    name = f"{target}: {kind}" if kind else target
+                    lines.append(_line(name, result["name"], summary))
     return "\n".join(lines)
 
 
-def format_differences(report: dict[str, Any]) -> str:
-    """Formats how far the model's AUC is from each baseline's, one line a target and baseline.
+def format_slices(report: dict[str, Any], name: str) -> str:
+    """Formats the targets divided by something as a Markdown table.
 
     Example:
 
-    >>> difference = {"value": 0.02, "low": 0.01, "high": 0.03}
-    >>> baseline = {"name": "bpr", "auc_difference": {"item": difference}}
+    >>> interval = {"value": 0.75, "low": 0.7, "high": 0.8}
+    >>> summary = {"users": 9, **dict.fromkeys(ranking_metrics.NAMES, interval)}
+    >>> targets = {"item": {"slices": {"hour": {"08": summary}}}}
+    >>> print(format_slices({"name": "bpr", "targets": targets, "baselines": {}}, "hour"))
+    | item by hour | model | AUC (95% interval) | GAUC | HR@10 | NDCG@10 | MRR | users |
+    | --- | --- | --- | --- | --- | --- | --- | --- |
+    | 08 | bpr | 0.7500 (0.7000 to 0.8000) | 0.7500 | 0.7500 | 0.7500 | 0.7500 | 9 |
+    """
+    tables = []
+    for target, of_model in report["targets"].items():
+        if not of_model["slices"][name]:
+            continue
+        lines = [f"| {target} by {name} | model | {_HEAD}", _RULE]
+        for part in of_model["slices"][name]:
+            for result in _results(report):
+                of_target = result["targets"].get(target, {"slices": {name: {}}})
+                if part in of_target["slices"][name]:
+                    summary = of_target["slices"][name][part]
+                    lines.append(_line(part.replace("|", "/"), result["name"], summary))
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
+def format_differences(report: dict[str, Any]) -> str:
+    """Formats how far the model is from each baseline, one line a target and baseline.
+
+    Example:
+
+    >>> interval = {"value": 0.02, "low": 0.01, "high": 0.03}
+    >>> baseline = {"name": "bpr", "differences": {"item": {"auc": interval, "mrr": None}}}
     >>> report = {"name": "atrank", "targets": {"item": {}}, "baselines": {"runs/bpr": baseline}}
     >>> print(format_differences(report))
-    item: AUC of atrank less that of bpr, paired by user: +0.0200 (+0.0100 to +0.0300)
+    item: atrank less bpr, paired by user: AUC +0.0200 (+0.0100 to +0.0300)
     """
     lines = []
     for target in report["targets"]:
         for baseline in report["baselines"].values():
-            difference = baseline["auc_difference"].get(target)
-            if difference is not None:
+            differences = baseline["differences"].get(target, {})
+            parts = [
+                f"{name.upper()} {ranking_metrics.format_interval(interval, '+')}"
+                for name, interval in differences.items()
+                if interval is not None
+            ]
+            if parts:
                 lines.append(
-                    f"{target}: AUC of {report['name']} less that of {baseline['name']}, paired "
-                    f"by user: {ranking_metrics.format_interval(difference, '+')}"
+                    f"{target}: {report['name']} less {baseline['name']}, paired by user: "
+                    f"{', '.join(parts)}"
                 )
     return "\n".join(lines)
 
@@ -82,7 +153,11 @@ def _results(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from report["baselines"].values()
 
 
-def _cells(summary: dict[str, Any]) -> list[str]:
+def _line(name: str, model: str, summary: Mapping[str, Any]) -> str:
+    return f"| {' | '.join([name, model, *_cells(summary)])} |"
+
+
+def _cells(summary: Mapping[str, Any]) -> list[str]:
     """The metrics of one target and model, as cells of the table."""
     if summary["auc"] is None:
         return ["no targets", "", "", "", "", "0"]

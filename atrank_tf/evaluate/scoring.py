@@ -1,16 +1,20 @@
 """Scores the candidates of held-out targets."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
 
-from atrank_tf.evaluate.ranking_metrics import Scored
+from atrank_tf.evaluate.ranking_metrics import Positives, Scored, per_positive
 from atrank_tf.models import Ranker
 from data_pipeline.core.errors import DivergedError
 from data_pipeline.core.progress import Progress
+from data_pipeline.schema import Schema
+
+# Of a batch, a target and the schema: what is known of each candidate.
+Facts = Callable[[Mapping[str, Any], str, Schema], dict[str, np.ndarray]]
 
 
 class Scoring:
@@ -19,6 +23,8 @@ class Scoring:
     Args:
         model: The model.
         batches: What `TimelineData.batches` returned.
+        facts: Returns what is to be known of each candidate, given a batch, the target and the
+            schema, as `slices.facts`; None for nothing.
 
     Attributes:
         seconds: How long the model took for each batch that was scored, in turn; the first one
@@ -35,13 +41,14 @@ class Scoring:
     >>> labels = tf.constant([1.0, 0.0])
     >>> batches = tf.data.Dataset.from_tensors((inputs, labels))  # As of TimelineData.batches.
     >>> scored = Scoring(model, batches).run()["item"]
-    >>> scored.user, scored.label
-    (array([7, 7]), array([1., 0.]))
+    >>> scored.user.tolist(), scored.label.tolist()
+    ([7, 7], [1.0, 0.0])
     """
 
-    def __init__(self, model: Ranker, batches: tf.data.Dataset) -> None:
+    def __init__(self, model: Ranker, batches: tf.data.Dataset, facts: Facts | None = None) -> None:
         self._schema = model.schema
         self._batches = batches
+        self._facts = facts
         inputs, _ = cast(tuple[Any, Any], batches.element_spec)
         self._score = tf.function(model, input_signature=[inputs], autograph=False)
         self.seconds: list[float] = []
@@ -60,15 +67,31 @@ class Scoring:
             DivergedError: A score is NaN.
         """
         parts: dict[str, list[Scored]] = {target: [] for target in self._schema.targets}
+        for target, part in self._parts(progress):
+            parts[target].append(part)
+        return {target: self._joined(target, batches) for target, batches in parts.items()}
+
+    def positives(self, progress: Progress | None = None) -> dict[str, Positives]:
+        """Goes through the dataset once, and keeps nothing of the negatives.
+
+        For targets whose negatives are sampled, or are the whole catalogue.
+
+        Returns:
+            The metrics of each positive, by target group.
+        """
+        parts: dict[str, list[Positives]] = {target: [] for target in self._schema.targets}
+        for target, part in self._parts(progress):
+            parts[target].append(per_positive(part))
+        return {target: Positives.joined(batches) for target, batches in parts.items()}
+
+    def _parts(self, progress: Progress | None) -> Iterator[tuple[str, Scored]]:
+        """The scored candidates of each batch and target group in turn."""
         num_queries = 0
         for inputs, labels in self._batches:
-            logits = self._logits(inputs)
-            for target, part in self._by_target(inputs, labels.numpy(), logits, num_queries):
-                parts[target].append(part)
+            yield from self._by_target(inputs, labels.numpy(), self._logits(inputs), num_queries)
             num_queries += len(inputs["user"])
             if progress:
                 progress.advance(1)
-        return {target: self._joined(target, batches) for target, batches in parts.items()}
 
     def _logits(self, inputs: dict[str, Any]) -> np.ndarray:
         """The scores of a batch's candidates, those of the targets in turn: [n]."""
@@ -96,6 +119,8 @@ class Scoring:
                     batch_rows + num_queries,
                     labels[start:end],
                     logits[start:end],
+                    bool(self._schema.group(target).impressions),
+                    self._facts(inputs, target, self._schema) if self._facts else {},
                 ),
             )
             start = end
@@ -103,8 +128,15 @@ class Scoring:
     def _joined(self, target: str, parts: list[Scored]) -> Scored:
         """The candidates of all batches."""
 
-        def join(name: str) -> np.ndarray:
-            return np.concatenate([np.empty(0, np.int64), *(getattr(part, name) for part in parts)])
+        def join(columns: list[np.ndarray]) -> np.ndarray:
+            return np.concatenate(columns) if columns else np.empty(0, np.int64)
 
-        is_labelled = bool(self._schema.group(target).impressions)
-        return Scored(join("user"), join("query"), join("label"), join("logit"), is_labelled)
+        facts = parts[0].facts if parts else {}
+        return Scored(
+            join([part.user for part in parts]),
+            join([part.query for part in parts]),
+            join([part.label for part in parts]),
+            join([part.logit for part in parts]),
+            labelled=bool(self._schema.group(target).impressions),
+            facts={name: join([part.facts[name] for part in parts]) for name in facts},
+        )

@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipeline import ragged
-from data_pipeline.recurrence import ID, Values, answer, sorted_touches, touches
+from data_pipeline.recurrence import ID
 from data_pipeline.schema import Schema
+from data_pipeline.touches import Values, answer, of_user, sorted_touches, touch_keys
 
 History = dict[str, dict[str, tf.RaggedTensor]]
 
@@ -89,7 +90,7 @@ class CandidateLookUp(keras.layers.Layer):
                 columns = history[group.name]
                 values = self._values(group.name, columns["object"], columns.get("fingerprint"))
                 actions = columns["action"].flat_values
-                keys, behaviors = touches(self.schema, group, values, actions)
+                keys, behaviors = touch_keys(self.schema, group, values, actions)
                 times = tf.gather(columns["time"].flat_values, behaviors)
                 pairs = tf.stack([keys, times], axis=1)
                 parts.append(ragged.group_rows(pairs, columns["object"], behaviors))
@@ -127,16 +128,17 @@ class CandidateLookUp(keras.layers.Layer):
         Returns:
             The `recurrence` of a batch: by target int64 [batch, (candidates), numbers].
         """
-        padded = ragged.pad(touched, tf.int64.max)
-        found = sorted_touches(padded[:, :, 0], padded[:, :, 1])
+        keys, times = tf.unstack(touched.flat_values, axis=1)
+        found = sorted_touches(of_user(keys, ragged.row_ids(touched)), times)
         recurrence = {}
         for target, objects in candidates.items():
             values = self._values(target, objects, (fingerprints or {}).get(target))
             if isinstance(query_time, dict):
-                times = query_time[target].flat_values
+                query_times = query_time[target].flat_values
             else:
-                times = ragged.per_value(objects, query_time)
-            numbers = answer(found, self.schema, target, values, times, rows=objects)
+                query_times = ragged.per_value(objects, query_time)
+            rows = ragged.row_ids(objects)
+            numbers = answer(found, self.schema, target, values, query_times, rows)
             recurrence[target] = ragged.like(objects, numbers)
         return recurrence
 
@@ -166,6 +168,5 @@ class CandidateLookUp(keras.layers.Layer):
 
 def _sorted_by_key(touched: tf.RaggedTensor) -> tf.RaggedTensor:
     """Sorts each row's touches by key; those of one key stay in their order."""
-    padded = ragged.pad(touched, tf.int64.max)
-    order = tf.argsort(padded[:, :, 0], axis=1, stable=True)
-    return ragged.like(touched, ragged.unpad(tf.gather(padded, order, batch_dims=1), touched))
+    keys = of_user(touched.flat_values[:, 0], ragged.row_ids(touched))
+    return ragged.like(touched, tf.gather(touched.flat_values, tf.argsort(keys, stable=True)))

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.layers.embedding_table import EmbeddingTable
-from data_pipeline.recurrence import look_ups, num_columns, num_counts
+from data_pipeline.recurrence import look_ups, num_counts
 from data_pipeline.schema import SECONDS_PER_DAY, Schema
 
 COUNT_BOUNDS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 30, 40, 60, 100, 200, 400)
@@ -18,11 +18,14 @@ GAP_SECONDS = tuple(sorted({round(2 ** (k / 2)) for k in range(61)}))
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class Recurrence(keras.layers.Layer):
-    """Turns what look-ups found of a candidate into a number to add to its logit.
+    """Adds to the scores of candidates what look-ups found of them.
 
     Each number that a look-up answers with falls into a bucket that has an embedding. Those of a
-    look-up are added up; a network of one hidden layer reads the sums of all look-ups, and each
-    bucket also has a number that is added as it is.
+    look-up are added up; a network of one hidden layer reads the sums of all look-ups and the
+    score, and gives a number to add to the score and one to scale it by: of what a user takes again
+    and again, its popularity says little. Each bucket also has a number that is added as it is:
+
+        logit = (1 + gate) score + habit + sum of the buckets' numbers
 
     Args:
         schema: Description of the data.
@@ -33,7 +36,7 @@ class Recurrence(keras.layers.Layer):
 
     >>> schema = Schema((Group("item"),), ("item",))
     >>> numbers = tf.constant([[2, 60, 900, 0], [0, -1, -1, -1]], tf.int64)  # Touched twice; never.
-    >>> Recurrence(schema, "item", width=8)(numbers).shape
+    >>> Recurrence(schema, "item", width=8)(numbers, tf.zeros([2])).shape
     TensorShape([2])
 
     Reference:
@@ -48,54 +51,61 @@ class Recurrence(keras.layers.Layer):
         self.width = width
         second = schema.units_per_day // SECONDS_PER_DAY
         gaps = (0, *(second * seconds for seconds in GAP_SECONDS))
-        self._bounds: list[tuple[int, ...]] = []
+        bounds: list[tuple[int, ...]] = []
         self._of_look_up: list[int] = []
         for number, look_up in enumerate(look_ups(schema, target)):
             own = [*[COUNT_BOUNDS] * num_counts(schema, look_up), gaps, gaps, STEP_BOUNDS]
-            self._bounds += own
+            bounds += own
             self._of_look_up += [number] * len(own)
-        sizes = [len(bounds) + 1 for bounds in self._bounds]
+        sizes = [len(of_column) + 1 for of_column in bounds]
         self._offsets = np.cumsum([0, *sizes[:-1]])
+        # As long as the longest; no number reaches the bounds that fill the others.
+        self._bounds = np.full((len(bounds), max(sizes)), tf.int64.max)
+        for row, of_column in zip(self._bounds, bounds, strict=True):
+            row[: len(of_column)] = of_column
         self.buckets = EmbeddingTable(sum(sizes), width, name="buckets", dtype=self.dtype_policy)
         self.weights_of_buckets = EmbeddingTable(
             sum(sizes), 1, "zeros", name="weights_of_buckets", dtype=self.dtype_policy
         )
-        num_look_ups = self._of_look_up[-1] + 1
+        self._hidden_width = width * (self._of_look_up[-1] + 1)
         self.hidden = keras.layers.Dense(
-            num_look_ups * width, "relu", name="hidden", dtype=self.dtype_policy
+            self._hidden_width, "relu", name="hidden", dtype=self.dtype_policy
         )
-        self.hidden.build((None, num_look_ups * width))
-        # Zeros: at first nothing is added to a score.
+        self.hidden.build((None, self._hidden_width + 1))
+        # Zeros: at first scores stay as they are.
         self.outer = keras.layers.Dense(
-            1, kernel_initializer="zeros", name="outer", dtype=self.dtype_policy
+            2, kernel_initializer="zeros", name="outer", dtype=self.dtype_policy
         )
-        self.outer.build((None, num_look_ups * width))
+        self.outer.build((None, self._hidden_width))
         self.built = True
 
-    def call(self, numbers: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Scores candidates.
+    def call(self, numbers: tf.Tensor, scores: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the logits of candidates.
 
         Args:
             numbers: What their look-ups found, int64 [candidates, numbers]: see
                 `data_pipeline.recurrence`.
+            scores: What the model makes of them otherwise, float [candidates].
             training: Passed on to the table.
 
         Returns:
             float32 [candidates].
         """
-        columns = tf.unstack(numbers, num_columns(self.schema, self.target), axis=1)
-        sums: dict[int, tf.Tensor] = {}
-        direct = tf.zeros_like(columns[0], self.compute_dtype)
-        for column, bounds, offset, look_up in zip(
-            columns, self._bounds, self._offsets, self._of_look_up, strict=True
-        ):
-            bucket = tf.searchsorted(tf.constant(bounds, tf.int64), column, side="right") + offset
-            vectors = self.buckets(bucket, training=training)
-            sums[look_up] = sums[look_up] + vectors if look_up in sums else vectors
-            direct += self.weights_of_buckets(bucket, training=training)[:, 0]
-        hidden = self.hidden(tf.concat(list(sums.values()), axis=1))
-        logit = self.outer(hidden)[:, 0] + direct
-        return tf.cast(logit, tf.float32)
+        columns = tf.transpose(tf.minimum(numbers, tf.int64.max - 1))
+        found = tf.searchsorted(tf.constant(self._bounds), columns, side="right", out_type=tf.int64)
+        buckets = tf.reshape(found + self._offsets[:, np.newaxis], [-1])
+        shape = tf.shape(columns)
+        vectors = self.buckets(buckets, training=training)
+        vectors = tf.reshape(vectors, [*tf.unstack(shape), self.width])
+        sums = tf.math.segment_sum(vectors, tf.constant(self._of_look_up))
+        weights = self.weights_of_buckets(buckets, training=training)
+        direct = tf.reduce_sum(tf.reshape(weights, shape), axis=0)
+        embedded = tf.reshape(tf.transpose(sums, [1, 0, 2]), [shape[1], self._hidden_width])
+        scores = tf.cast(scores, tf.float32)
+        own = tf.cast(scores, self.compute_dtype)[:, tf.newaxis]
+        hidden = self.hidden(tf.concat([embedded, own], axis=1))
+        habit, gate = tf.unstack(tf.cast(self.outer(hidden), tf.float32), axis=1)
+        return (1.0 + gate) * scores + habit + tf.cast(direct, tf.float32)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -235,8 +235,11 @@ class Ranker(keras.Model):
                         "this model looks candidates up: score needs their recurrence, from a "
                         "batch or from look_ups"
                     )
-                habits = self.recurrence[target](recurrence[target].flat_values, training=training)
-                scores = ragged.like(objects, scores.flat_values + habits)
+                numbers = recurrence[target].flat_values
+                logits_with_habits = self.recurrence[target](
+                    numbers, scores.flat_values, training=training
+                )
+                scores = ragged.like(objects, logits_with_habits)
             logits[target] = scores
         return logits
 

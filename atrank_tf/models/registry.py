@@ -16,6 +16,7 @@ from atrank_tf.models.baselines import (
     CNN,
     DIN,
     BiLSTM,
+    LastFeature,
     LastObject,
     OwnHistory,
     Popularity,
@@ -268,6 +269,7 @@ register("bpr", BPR)
 register("bst", BST)
 register("cnn", CNN)
 register("din", DIN)
+register("last_feature", LastFeature)
 register("last_object", LastObject)
 register("own_history", OwnHistory)
 register("popularity", Popularity)

@@ -10,47 +10,12 @@ import tensorflow as tf
 
 from data_pipeline import ragged
 from data_pipeline.batches import negatives
-from data_pipeline.batches.block import (
-    Block,
-    in_split,
-    is_new,
-    pool_size,
-    position_in_query,
-    target_features,
-    time_keys,
-)
+from data_pipeline.batches.block import Block, target_features
+from data_pipeline.batches.draws import draw, num_negatives
 from data_pipeline.batches.look_ups import ObjectValues, values_of
 from data_pipeline.batches.options import BatchOptions
-from data_pipeline.recurrence import answer
 from data_pipeline.schema import Group, Schema
-
-
-def prepare_negatives(block: Block, schema: Schema, split: str) -> Block:
-    """Adds to a block what its batches share in drawing negatives.
-
-    Returns:
-        The block and, for each target group whose negatives are sampled, `GROUP/excluded`,
-        what `negatives.untouched_bounds` returned of the objects that negatives must not be;
-        `GROUP/excluded_row`, which row of it each event's negatives keep clear of; and
-        `GROUP/position`, each event's position among those of its time.
-
-    Example:
-
-    >>> schema = Schema((Group("item", num_logged=4, num_oov=1),), ("item",))
-    >>> block = {"item/object": tf.ragged.constant([[1, 3]], tf.int64)}
-    >>> block |= {"item/time": tf.ragged.constant([[10, 10]], tf.int64)}
-    >>> prepared = prepare_negatives(block, schema, "test")
-    >>> prepared["item/position"].numpy().tolist()
-    [0, 1]
-    """
-    prepared = dict(block)
-    for target in schema.targets:
-        if not schema.group(target).impressions:
-            excluded, excluded_row = _excluded(block, schema.group(target), split)
-            prepared[f"{target}/excluded"] = negatives.untouched_bounds(excluded)
-            prepared[f"{target}/excluded_row"] = excluded_row
-            prepared[f"{target}/position"] = position_in_query(block[f"{target}/time"])
-    return prepared
+from data_pipeline.touches import answer
 
 
 def make_batch(
@@ -65,7 +30,7 @@ def make_batch(
     """Makes one batch of examples from a block.
 
     Args:
-        block: What `pack_rows` returned, with what `prepare_negatives` adds.
+        block: What `pack_rows` returned, with what `prepare_draws` adds.
         index: Which batch.
         schema: The schema.
         split: "train", "validation" or "test".
@@ -92,7 +57,7 @@ def make_batch(
     >>> options = BatchOptions(look_ups=False).resolved("test", ["item"])
     >>> inputs, labels = make_batch(block, ones[0] - 1, schema, "test", options, [ones, ones])
     >>> sorted(inputs), labels.numpy().tolist()
-    (['candidates', 'history', 'query_time', 'user'], [1.0])
+    (['actions', 'candidates', 'history', 'query_time', 'user'], [1.0])
     """
     rows = _rows_of_batch(block, index)
     history = {}
@@ -105,6 +70,7 @@ def make_batch(
     candidates = {}
     query_times = {}  # Of each candidate, for rows of windows.
     recurrence = {}
+    actions = {}
     labels = []
     weights = []
     for target in schema.targets:
@@ -127,6 +93,8 @@ def make_batch(
                     users,
                 )
             )
+        if split != "train":
+            actions[target] = _actions(block, schema.group(target), rows, candidates[target])
         labels.append(target_labels)
         if options.target_weights:
             weight = float(options.target_weights.get(target, 1.0))
@@ -139,6 +107,8 @@ def make_batch(
     }
     if options.look_ups:
         inputs["recurrence"] = recurrence
+    if split != "train":
+        inputs["actions"] = actions
     if not options.target_weights:
         return inputs, tf.concat(labels, axis=0)
     return inputs, tf.concat(labels, axis=0), tf.concat(weights, axis=0)
@@ -149,35 +119,6 @@ def _rows_of_batch(block: Block, index: tf.Tensor) -> dict[str, Any]:
     first = tf.searchsorted(batches, index[tf.newaxis])[0]
     limit = tf.searchsorted(batches, index[tf.newaxis], side="right")[0]
     return tf.nest.map_structure(lambda column: column[first:limit], block["rows"])
-
-
-def _excluded(block: Block, group: Group, split: str) -> tuple[tf.RaggedTensor, tf.Tensor]:
-    """The distinct objects of the pool that negatives must keep clear of, in rows.
-
-    Untaken negatives have a row for each time at which a user took any, untouched ones a row for
-    each user. Of these training knows what was touched in the training period alone: to hide
-    held-out objects from its negatives would show the model which they are.
-
-    Returns:
-        The objects, and the row of each event, int64 [events].
-    """
-    objects, times = block[f"{group.name}/object"], block[f"{group.name}/time"]
-    pool_indices = objects.flat_values - group.num_oov
-    is_excluded = tf.logical_and(pool_indices >= 0, pool_indices < pool_size(group, split))
-    if group.negatives == "untaken":
-        rows = tf.cumsum(tf.cast(is_new(time_keys(times)), tf.int64)) - 1
-        num_rows = tf.reduce_max(tf.concat([[-1], rows], axis=0)) + 1
-    else:
-        rows, num_rows = ragged.row_ids(objects), objects.nrows()
-        if split == "train":
-            is_excluded = tf.logical_and(is_excluded, in_split(block, times, "train"))
-    excluded = ragged.from_value_rowids(
-        tf.boolean_mask(pool_indices, is_excluded),
-        tf.boolean_mask(rows, is_excluded),
-        nrows=num_rows,
-        validate=False,
-    )
-    return negatives.distinct_objects(excluded), rows
 
 
 def _candidates(
@@ -206,6 +147,18 @@ def _candidates(
     return objects, None, labels
 
 
+def _actions(
+    block: Block, group: Group, rows: dict[str, Any], candidates: tf.RaggedTensor
+) -> tf.RaggedTensor:
+    """Action index of each positive, which stand before the negatives; 0 of all else."""
+    if group.impressions:
+        return tf.zeros_like(candidates)
+    taken = _gather(block, f"{group.name}/action", tf.ragged.range(*rows["targets"][group.name]))
+    num_others = candidates.row_lengths() - taken.row_lengths()
+    others = tf.ragged.range(num_others)
+    return ragged.like(candidates, tf.concat([taken, tf.zeros_like(others)], axis=1).flat_values)
+
+
 def _gather(block: Block, feature: str, positions: tf.RaggedTensor) -> tf.RaggedTensor:
     values = tf.gather(block[feature].flat_values, positions.flat_values)
     return positions.with_flat_values(values)
@@ -224,30 +177,31 @@ def _training_candidates(
     positives = _gather(block, object_feature, targets).flat_values
     times = _gather(block, time_feature, targets).flat_values
     owners = ragged.per_value(targets, users)
-    bounds = block[f"{group.name}/excluded"]
     rows = tf.gather(block[f"{group.name}/excluded_row"], targets.flat_values)
-    num_negatives = options.num_negatives
-    assert num_negatives is not None  # It is resolved.
+    of_each = options.num_negatives
+    assert of_each is not None  # It is resolved.
     # A query's first positive has the first negatives of its order, and so on.
-    first = num_negatives * tf.gather(block[f"{group.name}/position"], targets.flat_values)
+    first = of_each * tf.gather(block[f"{group.name}/position"], targets.flat_values)
     order = negatives.random_numbers(
         *tf.unstack(seed), tf.gather(block["user_index"], owners), times
     )
-    sampled = group.num_oov + negatives.sample_untouched(
-        bounds,
-        pool_size(group, "train"),
-        tf.repeat(rows, num_negatives),
-        tf.reshape(first[:, tf.newaxis] + tf.range(num_negatives, dtype=tf.int64), [-1]),
-        tf.repeat(order, num_negatives),
+    sampled = draw(
+        block,
+        group,
+        "train",
+        options,
+        tf.repeat(rows, of_each),
+        tf.reshape(first[:, tf.newaxis] + tf.range(of_each, dtype=tf.int64), [-1]),
+        tf.repeat(order, of_each),
     )
-    any_untouched = negatives.num_untouched(bounds, pool_size(group, "train")) > 0
-    has_negatives = tf.gather(any_untouched, rows)[:, tf.newaxis]
+    any_left = num_negatives(block, group, "train", options) > 0
+    has_negatives = tf.gather(any_left, rows)[:, tf.newaxis]
     # A column for the positive, then one for each negative.
-    sampled = tf.reshape(sampled, [-1, num_negatives])
+    sampled = tf.reshape(sampled, [-1, of_each])
     objects = tf.concat([positives[:, tf.newaxis], sampled], axis=1)
-    is_sampled = tf.repeat(has_negatives, num_negatives, 1)
+    is_sampled = tf.repeat(has_negatives, of_each, 1)
     is_candidate = tf.concat([tf.ones_like(has_negatives), is_sampled], axis=1)
-    labels = tf.concat([[1.0], tf.zeros([num_negatives])], axis=0)
+    labels = tf.concat([[1.0], tf.zeros([of_each])], axis=0)
     ends = tf.cumsum(tf.math.count_nonzero(is_candidate, axis=1))
     splits = tf.gather(tf.concat([[0], ends], axis=0), targets.row_splits)
 
@@ -272,22 +226,22 @@ def _evaluation_candidates(
 ) -> tuple[tf.RaggedTensor, tf.Tensor]:
     """Each query's positives before its negatives: their objects, and flat labels."""
     positives = _gather(block, target_features(group)[1], targets)
-    bounds = block[f"{group.name}/excluded"]
     # A row's targets are of one time: the first tells what its negatives keep clear of.
     excluded_row = tf.concat([block[f"{group.name}/excluded_row"], [0]], axis=0)
     first = tf.concat([targets.flat_values, [0]], axis=0)
     rows = tf.gather(excluded_row, tf.gather(first, targets.row_starts()))
     rows = tf.where(targets.row_lengths() > 0, rows, 0)
-    num_untouched = tf.concat([negatives.num_untouched(bounds, pool_size(group, split)), [0]], 0)
-    assert options.num_negatives is not None  # It is resolved.
-    num_negatives = tf.minimum(tf.gather(num_untouched, rows), options.num_negatives)
-    draws = tf.ragged.range(tf.where(positives.row_lengths() > 0, num_negatives, 0))
+    drawable = tf.concat([num_negatives(block, group, split, options), [0]], axis=0)
+    of_rows = tf.where(positives.row_lengths() > 0, tf.gather(drawable, rows), 0)
+    draws = tf.ragged.range(of_rows)
     order = negatives.random_numbers(
         *tf.unstack(seed), tf.gather(block["user_index"], users), times
     )
-    sampled = group.num_oov + negatives.sample_untouched(
-        bounds,
-        pool_size(group, split),
+    sampled = draw(
+        block,
+        group,
+        split,
+        options,
         ragged.per_value(draws, rows),
         draws.flat_values,
         ragged.per_value(draws, order),

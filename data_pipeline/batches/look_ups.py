@@ -8,8 +8,9 @@ import tensorflow as tf
 from data_pipeline import ragged
 from data_pipeline.batches.block import Block
 from data_pipeline.catalog import Catalog
-from data_pipeline.recurrence import ID, Touches, Values, sort_touches, touches
+from data_pipeline.recurrence import ID
 from data_pipeline.schema import Schema
+from data_pipeline.touches import Touches, Values, sort_touches, touch_keys
 
 # By group and field the values of all objects.
 ObjectValues = dict[str, dict[str, tf.Tensor | tf.RaggedTensor]]
@@ -56,13 +57,13 @@ def sort_block(block: Block, schema: Schema, values: ObjectValues) -> Touches:
     >>> from data_pipeline.batches.block import parse_timelines
     >>> block = parse_timelines(next(iter(shard.batch(2))), data.schema)
     >>> found = sort_block(block, data.schema, object_values(data.catalog, data.schema))
-    >>> bool(tf.reduce_all(found.keys[:, 1:] >= found.keys[:, :-1]))
+    >>> bool(tf.reduce_all(found.keys[1:] >= found.keys[:-1]))
     True
     """
     keys, times = [], []
     for group in schema.groups:
         objects = block[f"{group.name}/object"]
-        of_group, behaviors = touches(
+        of_group, behaviors = touch_keys(
             schema,
             group,
             values_of(values[group.name], objects.flat_values),
@@ -71,7 +72,7 @@ def sort_block(block: Block, schema: Schema, values: ObjectValues) -> Touches:
         )
         keys.append(of_group)
         times.append(tf.gather(block[f"{group.name}/time"].flat_values, behaviors))
-    return sort_touches(tf.concat(keys, axis=0)[tf.newaxis], tf.concat(times, axis=0)[tf.newaxis])
+    return sort_touches(tf.concat(keys, axis=0), tf.concat(times, axis=0))
 
 
 def values_of(of_group: Values, objects: tf.Tensor) -> Values:

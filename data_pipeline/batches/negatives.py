@@ -178,7 +178,26 @@ def sample_untouched(
     [1, 3]
     """
     untouched = tf.maximum(tf.gather(num_untouched(bounds, pool_size), rows), 1)
-    ranks = random_order(positions % untouched, untouched, keys)
+    return untouched_at(bounds, rows, random_order(positions % untouched, untouched, keys))
+
+
+def untouched_at(bounds: tf.RaggedTensor, rows: tf.Tensor, ranks: tf.Tensor) -> tf.Tensor:
+    """Returns the untouched objects of rows by their ranks, the smallest first.
+
+    Args:
+        bounds: What `untouched_bounds` returned.
+        rows: Rows of `bounds`, int64 [n].
+        ranks: int64 [n].
+
+    Returns:
+        Objects, int64 [n].
+
+    Example:
+
+    >>> bounds = untouched_bounds(tf.ragged.constant([[0, 2]], tf.int64))
+    >>> untouched_at(bounds, tf.zeros([3], tf.int64), tf.range(3, dtype=tf.int64)).numpy().tolist()
+    [1, 3, 4]
+    """
     wanted = tf.bitwise.left_shift(rows, _OBJECT_BITS) + ranks
     before = tf.searchsorted(bounds.flat_values, wanted, side="right", out_type=tf.int64)
     return ranks + before - tf.gather(bounds.row_starts(), rows)

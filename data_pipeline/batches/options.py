@@ -10,6 +10,8 @@ from data_pipeline.core.options import Options
 
 SPLITS = ("train", "validation", "test")
 
+Sampling = Literal["uniform", "popularity", "all"]
+
 
 class BatchOptions(Options):
     """Batches: how timelines are cut into them, for training or evaluation.
@@ -42,6 +44,11 @@ class BatchOptions(Options):
     """Sampled for each positive in training, for each query in evaluation. By default 1 and 99.
     None are sampled where the targets are labelled."""
 
+    sampling: Sampling = "uniform"
+    """How negatives are drawn: uniform, popularity or all. popularity: by their number of training
+    events, some perhaps several times. all: every object that was ever logged is one, in
+    evaluation."""
+
     single_target: bool = False
     """Batches with candidates of one target group each: the paper's all2all."""
 
@@ -70,6 +77,8 @@ class BatchOptions(Options):
         rows = "queries" if self.rows == "auto" else self.rows
         if rows == "windows" and not is_training:
             raise UserError("rows is 'windows': for training alone, use 'queries'")
+        if is_training and self.sampling == "all":
+            raise UserError("sampling is 'all': for evaluation alone")
         if rows == "windows" and self.max_queries:
             raise UserError("max_queries: for rows='queries'; windows hold all query times")
         for target in self.target_weights:

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from data_pipeline.batches.block import Block, is_new
+from data_pipeline.batches.block import Block, is_new, pool_size
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.batches.queries import query_rows
 from data_pipeline.batches.windows import window_rows
@@ -54,7 +54,11 @@ def pack_rows(
     for target, (starts, limits) in rows["targets"].items():
         num_targets = limits - starts
         is_labelled = bool(schema.group(target).impressions)
-        counts += num_targets if is_labelled else _num_candidates(num_targets, split, options)
+        if is_labelled:
+            counts += num_targets
+        else:
+            pool = pool_size(schema.group(target), split)
+            counts += _num_candidates(num_targets, split, options, pool)
     order = _batch_order(lengths, counts, split == "train", seed + 1)
     order = tf.gather(order, tf.argsort(tf.gather(rows["kind"], order), stable=True))
     sizes = tf.gather(tf.maximum(lengths + counts, options.max_tokens // _MAX_ROWS), order)
@@ -90,12 +94,15 @@ def _rows(
     return tf.nest.map_structure(lambda *columns: tf.concat(columns, axis=0), *rows_of_kinds)
 
 
-def _num_candidates(positives: tf.Tensor, split: str, options: BatchOptions) -> tf.Tensor:
+def _num_candidates(
+    positives: tf.Tensor, split: str, options: BatchOptions, pool: int
+) -> tf.Tensor:
     """How many candidates a row has with so many positives; none without a positive."""
     assert options.num_negatives is not None  # It is resolved.
     if split == "train":
         return positives * (1 + options.num_negatives)
-    return tf.where(positives > 0, positives + options.num_negatives, 0)
+    of_each = pool if options.sampling == "all" else options.num_negatives
+    return tf.where(positives > 0, positives + of_each, 0)
 
 
 def _batch_order(

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from data_pipeline.batches.block import parse_timelines
-from data_pipeline.batches.examples import make_batch, prepare_negatives
+from data_pipeline.batches.draws import prepare_draws
+from data_pipeline.batches.examples import make_batch
 from data_pipeline.batches.look_ups import sort_block
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.batches.packing import pack_rows
@@ -22,8 +23,9 @@ class Traced(NamedTuple):
     """The two functions of a pipeline.
 
     Attributes:
-        block: Of serialized timelines, a block's seed and what `object_values` returned: the
-            block, packed, with what its batches share in drawing negatives and in look-ups.
+        block: Of serialized timelines, a block's seed and what `object_values` and `object_counts`
+            returned: the block, packed, with what its batches share in drawing negatives and in
+            look-ups.
         batch: Of such a block, the number of a batch, the epoch's seed and those values: the batch.
 
     Example:
@@ -35,7 +37,7 @@ class Traced(NamedTuple):
     >>> seed = tf.zeros([2], tf.int64)
     >>> from data_pipeline.batches.look_ups import object_values
     >>> values = object_values(data.catalog, data.schema)
-    >>> block = graphs.block(next(iter(shard.batch(2))), seed, values)
+    >>> block = graphs.block(next(iter(shard.batch(2))), seed, values, {})
     >>> inputs, labels = graphs.batch(block, seed[0], seed, values)
     >>> len(inputs["user"])
     2
@@ -70,10 +72,10 @@ def _traced(schema: Schema, split: str, options_json: str) -> Traced:
     options = BatchOptions.model_validate_json(options_json)
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def block(records: tf.Tensor, block_seed: tf.Tensor, values: Any) -> Any:
+    def block(records: tf.Tensor, block_seed: tf.Tensor, values: Any, counts: Any) -> Any:
         parsed = parse_timelines(records, schema)
         packed = pack_rows(parsed, schema, split, options, block_seed)
-        packed = prepare_negatives(packed, schema, split)
+        packed = prepare_draws(packed, schema, split, options, counts)
         if options.look_ups:
             packed["touches"] = sort_block(packed, schema, values)
         return packed

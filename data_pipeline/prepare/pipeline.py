@@ -183,6 +183,7 @@ def _write(
         events=totals.events,
         rejected=dict(rejections.counts),
         time_range=totals.time_range,
+        last_trained=totals.last_trained,
         targets=totals.targets,
         repeats=repeats,
         shards=tuple(shards),
@@ -251,6 +252,7 @@ class _Totals:
             split: dict.fromkeys(schema.targets, 0) for split in ("train", "validation", "test")
         }
         self.time_range = (timelines.NEVER, 0)
+        self.last_trained = 0
         sampled = [name for name in schema.targets if not schema.group(name).impressions]
         self._repeats = dict.fromkeys(sampled, 0)
 
@@ -275,6 +277,8 @@ class _Totals:
             if group.name in self._repeats:
                 is_repeat = timelines.is_repeat(events, in_group & is_event)
                 self._repeats[group.name] += int((is_repeat & is_train).sum())
+        trained = events["time"][is_target & is_train]
+        self.last_trained = max(self.last_trained, int(trained.max(initial=0)))
         first, last = self.time_range
         self.time_range = (
             min(first, int(events["time"].min())),

@@ -14,6 +14,7 @@ from export.protocol.fields import (
     CANDIDATES,
     EXAMPLES,
     LOGIT,
+    RECURRENCE,
     REGRESSION,
     REQUEST_TIME,
     SCORE,
@@ -122,13 +123,18 @@ class Scorer:
         Returns:
             For each group `GROUP_weights`, float32 [batch, T], in the order of the request:
             means over the latent spaces, which sum to 1 over all groups. 0 for what was not
-            read; all are where nothing was.
+            read; all are where nothing was. Of a model that looks candidates up also `recurrence`,
+            what it found, int64 [batch, numbers]: see `data_pipeline.recurrence`.
         """
         history_inputs, query_time = self._history_inputs(inputs), inputs[REQUEST_TIME]
         state = self._state(history_inputs)
         history = self._raw.newest(self._history(history_inputs))
-        weights = self._weights[target](state, self._raw.candidate(inputs, target)[0], query_time)
+        candidate, fingerprint = self._raw.candidate(inputs, target)
+        weights = self._weights[target](state, candidate, query_time)
         outputs, first = {}, tf.zeros_like(query_time)
+        if self.model.look_ups is not None:
+            found = self._looked_up(state[1], candidate, fingerprint, query_time, target)
+            outputs[RECURRENCE] = found.flat_values
         for group in self.model.schema.groups:
             fields = HistoryFields(group)
             positions = history[group.name]["position"]
@@ -162,10 +168,23 @@ class Scorer:
         recurrence = None
         if self.model.look_ups is not None:
             state, touched = state
-            recurrence = self.model.look_ups.look_up(
-                touched, {target: candidates}, query_time, {target: fingerprints}
-            )
+            found = self._looked_up(touched, candidates, fingerprints, query_time, target)
+            recurrence = {target: found}
         return self.model.score(state, {target: candidates}, query_time, recurrence)[target]
+
+    def _looked_up(
+        self,
+        touched: tf.RaggedTensor,
+        candidates: tf.RaggedTensor,
+        fingerprints: tf.RaggedTensor,
+        query_time: tf.Tensor,
+        target: str,
+    ) -> tf.RaggedTensor:
+        """What look-ups found of candidates: int64 [batch, (candidates), numbers]."""
+        assert self.model.look_ups is not None
+        return self.model.look_ups.look_up(
+            touched, {target: candidates}, query_time, {target: fingerprints}
+        )[target]
 
     def _attended(
         self, state: Any, candidate: tf.RaggedTensor, query_time: tf.Tensor, target: str

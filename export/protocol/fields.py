@@ -22,6 +22,9 @@ STATE_VERSION = "memory_version"
 TOUCHED = "memory_touched"
 TOUCHED_LENGTH = "memory_touched_length"
 
+# Of an explanation by such a model: what its look-ups found, int64 [batch, numbers].
+RECURRENCE = "recurrence"
+
 # What each target group has a signature for. `encode` is one for all of them.
 VERBS = ("score", "score_candidates", "score_examples", "score_memory", "explain")
 

@@ -23,7 +23,7 @@ def server(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     base = tmp_path_factory.mktemp("served") / "atrank"
     base.mkdir()
     (base / "1").symlink_to(saved_model)
-    server = Server(base)
+    server = Server(base, "--poll_seconds=0.2", "--grace_seconds=30")
     yield server
     server.process.kill()
 
@@ -44,31 +44,25 @@ def test_malformed_requests_get_an_answer(
 
 @pytest.mark.slow
 def test_a_version_is_swapped_in_under_load_and_what_was_asked_is_answered(
-    saved_model: Path, tmp_path: Path
+    server: Server, saved_model: Path
 ) -> None:
-    base = tmp_path / "atrank"
-    base.mkdir()
-    (base / "1").symlink_to(saved_model)
-    server = Server(base, "--poll_seconds=0.2", "--grace_seconds=30")
-    try:
-        answered, wrong = soak(server, base, clients=2, seconds=2.0)
-        assert wrong == []
-        assert answered > 20
-        (base / "3").mkdir()  # Not a model: it is reported, and version 2 stays.
-        deadline = time.monotonic() + 30
-        with Client(Schema.load(saved_model / "assets.extra"), server.grpc) as client:
-            while client.versions().get(3) != "END":
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            assert client.versions()[2] == "AVAILABLE"
-            long = Request(QUERY_TIME, list(range(100, 140)) * 500, HISTORY)
-            scores: list[Any] = []
-            asking = threading.Thread(target=lambda: scores.extend(client.score([long])))
-            asking.start()
-            time.sleep(0.05)
-            server.process.send_signal(signal.SIGTERM)
-            asking.join()
-        assert len(scores[0]) == 20_000
-        assert server.process.wait(timeout=60) == 0
-    finally:
-        server.process.kill()
+    """The last of the file: it ends the server."""
+    answered, wrong = soak(server, clients=2, seconds=2.0)
+    assert wrong == []
+    assert answered > 20
+    (server.base / "3").mkdir()  # Not a model: it is reported, and version 2 stays.
+    deadline = time.monotonic() + 30
+    with Client(Schema.load(saved_model / "assets.extra"), server.grpc) as client:
+        while client.versions().get(3) != "END":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert client.versions()[2] == "AVAILABLE"
+        long = Request(QUERY_TIME, list(range(100, 140)) * 500, HISTORY)
+        scores: list[Any] = []
+        asking = threading.Thread(target=lambda: scores.extend(client.score([long])))
+        asking.start()
+        time.sleep(0.05)
+        server.process.send_signal(signal.SIGTERM)
+        asking.join()
+    assert len(scores[0]) == 20_000
+    assert server.process.wait(timeout=60) == 0

@@ -3,7 +3,30 @@
 from typing import Any, NamedTuple
 
 from data_pipeline.recurrence import ID, NEVER, look_ups
-from data_pipeline.schema import Schema
+from data_pipeline.schema import Feature, Group, Schema
+
+# Features of one value and of several, shared and not, one that does not recur.
+ITEM = Group(
+    "item",
+    actions=("buy", "view"),
+    features=(
+        Feature("category"),
+        Feature("tag", multivalued=True),
+        Feature("color", recurs=False),
+    ),
+    objects="items.csv",
+)
+QUERY = Group(
+    "query",
+    actions=("ask",),
+    features=(
+        Feature("kind", vocabulary="category"),
+        Feature("about", vocabulary="item", multivalued=True),
+        Feature("color"),
+    ),
+    objects="queries.csv",
+)
+SCHEMA = Schema((ITEM, QUERY), ("item", "query"))
 
 # By field the values that an object has: its id, none, or those of a feature.
 ObjectValues = dict[str, list[Any]]

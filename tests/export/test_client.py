@@ -8,6 +8,7 @@ import pytest
 
 from atrank_tf import UserError
 from data_pipeline.dataset import TimelineData
+from data_pipeline.recurrence import in_words
 from data_pipeline.version import MINOR_VERSION
 from export.client import Client
 from export.protocol.errors import ServingError
@@ -41,8 +42,12 @@ def test_a_client_gets_the_models_scores(client: Client, data: TimelineData, ask
 
     explained = client.explain(whole)
     expected = ask("explain", inputs_of(REQUEST, data.schema))["item_weights"]
-    np.testing.assert_allclose([e["item"] for e in explained], expected, atol=1e-6)
-    assert [len(e["query"]) for e in explained] == [1, 1, 1]
+    np.testing.assert_allclose([e.weights["item"] for e in explained], expected, atol=1e-6)
+    assert [len(e.weights["query"]) for e in explained] == [1, 1, 1]
+    numbers = ask("explain", inputs_of(REQUEST, data.schema))["recurrence"]
+    habits = [in_words(data.schema, "item", row) for row in numbers.tolist()]
+    assert [e.habits for e in explained] == habits
+    assert any("id among item: buy 1; last " in line for lines in habits for line in lines)
     assert client.versions() == {1: "AVAILABLE"}
 
 
@@ -53,8 +58,9 @@ def test_many_requests_are_sent_in_several_calls(
     with Client(data.schema, server.grpc, max_rows=3) as small:
         np.testing.assert_allclose(small.score(requests_), client.score(requests_), atol=1e-6)
         many = Request(QUERY_TIME, list(range(101, 108)), HISTORY)
-        for weights, whole in zip(small.explain(many), client.explain(many), strict=True):
-            np.testing.assert_allclose(weights["item"], whole["item"], atol=1e-6)
+        for part, whole in zip(small.explain(many), client.explain(many), strict=True):
+            np.testing.assert_allclose(part.weights["item"], whole.weights["item"], atol=1e-6)
+            assert part.habits == whole.habits
 
 
 def test_a_client_tells_what_is_wrong(client: Client) -> None:

@@ -1,6 +1,6 @@
 """Own history: the user's own habits alone, the baseline to beat where objects recur."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -17,8 +17,9 @@ class OwnHistory(Popularity):
 
     It reads the whole history, and has nothing to train.
 
-        score = count + 1 / (1 + log(1 + gap))     of what the user touched
-        score = log(1 + popularity) / bound, below 1    of all else
+        rest = log(1 + popularity) / 64, below 1
+        score = count + 1 / (1 + log(1 + gap)) + rest / 10,000    of what the user touched
+        score = rest                                              of all else
 
     Args:
         schema: Description of the data.
@@ -39,6 +40,8 @@ class OwnHistory(Popularity):
     """
 
     reads_history = True
+    # What popularity weighs among like habits.
+    tie_weight: ClassVar[float] = 1e-4
 
     @classmethod
     def looks_up(cls, **arguments: Any) -> bool:
@@ -55,17 +58,40 @@ class OwnHistory(Popularity):
     ) -> Candidates:
         """Scores candidates: see the class."""
         if recurrence is None:
-            raise ValueError("own_history looks candidates up: score needs their recurrence")
+            raise ValueError("this model looks candidates up: score needs their recurrence")
         scores = {}
         for target, objects in candidates.items():
-            own, *_ = look_ups(self.schema, target)
-            num_actions = num_counts(self.schema, own)
-            numbers = recurrence[target].flat_values
-            count = tf.cast(tf.reduce_sum(numbers[:, :num_actions], axis=1), tf.float32)
-            gap = tf.cast(numbers[:, num_actions], tf.float32)
-            # With an action that the data does not know it is touched, and counted by none.
-            habit = tf.maximum(count, 1.0) + 1.0 / (1.0 + tf.math.log1p(tf.maximum(gap, 0.0)))
+            habit = self.habit(target, recurrence[target].flat_values)
             popularity = self.score_target(target, state, objects, state).flat_values
             rest = popularity / 64.0  # No count has a logarithm above it.
-            scores[target] = ragged.like(objects, tf.where(gap > 0, habit, rest))
+            habit = tf.where(habit > 0, habit + self.tie_weight * rest, rest)
+            scores[target] = ragged.like(objects, habit)
         return scores
+
+    def habit(self, target: str, numbers: tf.Tensor) -> tf.Tensor:
+        """Returns the score of what the user touched, above 1; 0 of all else.
+
+        Args:
+            target: The target group.
+            numbers: What look-ups found, int64 [candidates, numbers].
+
+        Returns:
+            float32 [candidates].
+        """
+        own, *_ = look_ups(self.schema, target)
+        num_actions = num_counts(self.schema, own)
+        count = tf.cast(tf.reduce_sum(numbers[:, :num_actions], axis=1), tf.float32)
+        gap = numbers[:, num_actions]
+        # With an action that the data does not know it is touched, and counted by none.
+        return tf.where(gap > 0, tf.maximum(count, 1.0) + lateness(gap), 0.0)
+
+
+def lateness(gap: tf.Tensor) -> tf.Tensor:
+    """Returns 1 / (1 + log(1 + gap)), float32, of gaps of 0 or more.
+
+    Example:
+
+    >>> lateness(tf.constant([0, 100], tf.int64)).numpy().round(2)
+    array([1.  , 0.18], dtype=float32)
+    """
+    return 1.0 / (1.0 + tf.math.log1p(tf.maximum(tf.cast(gap, tf.float32), 0.0)))

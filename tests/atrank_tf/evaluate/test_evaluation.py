@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from atrank_tf.evaluate.evaluation import evaluate
-from atrank_tf.evaluate.report import format_calibration, format_differences, format_table
+from atrank_tf.evaluate.report import (
+    format_calibration,
+    format_differences,
+    format_protocol,
+    format_slices,
+    format_table,
+)
 from atrank_tf.train.loop import train
 from atrank_tf.train.settings import Settings
 from data_pipeline.core.errors import UserError
@@ -25,25 +31,36 @@ def test_report(data_dir: Path, runs: Path) -> None:
     assert report["settings"]["model"] == "bpr"
     assert report["training"]["targets_per_second"] > 0
     assert report["training"]["seconds"] > 0
-    assert report["split"] == "test"
+    assert report["protocol"] == {
+        "split": "test",
+        "negatives": 99,
+        "sampling": "uniform",
+        "kind": {"item": "untaken", "query": "untaken"},
+    }
     for result in (report, *report["baselines"].values()):
         for target in ("item", "query"):
             summary = result["targets"][target]
             for name in ("auc", "gauc", "hr@10", "ndcg@10", "mrr"):
                 assert summary[name]["low"] <= summary[name]["value"] <= summary[name]["high"]
     baseline = report["baselines"][str(runs / "popularity")]
-    for target, difference in baseline["auc_difference"].items():
-        auc, baseline_auc = (r["targets"][target]["auc"]["value"] for r in (report, baseline))
-        assert difference["value"] == pytest.approx(auc - baseline_auc)
+    for target, differences in baseline["differences"].items():
+        assert set(differences) == {"auc", "gauc", "hr@10", "ndcg@10", "mrr"}
+        for name, difference in differences.items():
+            value, other = (r["targets"][target][name]["value"] for r in (report, baseline))
+            assert difference["value"] == pytest.approx(value - other)
+            assert difference["low"] <= difference["value"] <= difference["high"]
     table = format_table(report).splitlines()
-    assert len(table) == 2 + 2 * 2
     assert table[2].startswith("| item | bpr | 0.")
     assert table[3].startswith("| item | popularity | 0.")
+    assert table[4].startswith("| item: repeat | bpr | 0.")
+    assert table[6].startswith("| item: new | bpr | 0.")
+    kinds = report["targets"]["item"]["kinds"]
+    positives = [kinds[kind]["positives"] for kind in ("repeat", "new")]
+    assert sum(positives) == report["targets"]["item"]["positives"]
+    assert min(positives) > 0
     lines = format_differences(report).splitlines()
-    gap = baseline["auc_difference"]["item"]["value"]
-    assert lines[0].startswith(
-        f"item: AUC of bpr less that of popularity, paired by user: {gap:+.4f} ("
-    )
+    gap = baseline["differences"]["item"]["auc"]["value"]
+    assert lines[0].startswith(f"item: bpr less popularity, paired by user: AUC {gap:+.4f} (")
     assert len(lines) == 2
     calibration = report["calibration"]["item"]
     assert 0 < calibration["log_loss"] < 1
@@ -56,6 +73,52 @@ def test_report(data_dir: Path, runs: Path) -> None:
     )
 
 
+def test_the_whole_catalogue_is_what_many_draws_come_to(data_dir: Path, runs: Path) -> None:
+    popularity = str(runs / "popularity")
+    protocols = {
+        name: evaluate(str(data_dir), popularity, num_negatives=number, sampling=sampling)
+        for name, number, sampling in (
+            ("all", "all", "uniform"),
+            ("many", 10_000, "uniform"),  # More than there are: all of them, once.
+            ("popular", 2000, "popularity"),
+        )
+    }
+    values = {name: report["targets"]["item"]["auc"]["value"] for name, report in protocols.items()}
+    assert values["all"] == pytest.approx(values["many"], abs=1e-12)
+    assert values["popular"] < values["all"] - 0.05  # Popular negatives are as good as targets.
+    assert protocols["all"]["protocol"]["sampling"] == "all"
+    assert "calibration" not in protocols["all"]
+    for name in ("metrics.all.json", "metrics.popularity.json", "metrics.json"):
+        assert (runs / "popularity" / name).exists()
+    captions = [format_protocol(report["protocol"]) for report in protocols.values()]
+    untaken = "objects that the user did not take at that time"
+    assert [caption.splitlines()[1] for caption in captions] == [
+        f"item: all {untaken}",
+        f"item: 10000 negatives drawn uniformly from {untaken}",
+        f"item: 2000 negatives drawn by their number of training events from {untaken}",
+    ]
+
+
+def test_slices_divide_the_targets(data_dir: Path, runs: Path) -> None:
+    names = ["action", "history", "hour", "category", "tag"]
+    report = evaluate(str(data_dir), str(runs / "popularity"), slice_names=names)
+    item = report["targets"]["item"]
+    assert list(item["slices"]) == names
+    for name in ("action", "history", "hour", "category"):  # A target has several tags, or none.
+        positives = [part["positives"] for part in item["slices"][name].values()]
+        assert sum(positives) == item["positives"]
+        assert len(positives) > 1 or name == "history"
+    assert set(item["slices"]["action"]) == {"buy", "view"}
+    assert set(item["slices"]["category"]) == {f"c{i}" for i in range(5)}
+    assert {"t1", "others"} <= set(item["slices"]["tag"])
+    assert report["targets"]["query"]["slices"]["tag"] == {}
+    table = format_slices(report, "action").splitlines()
+    assert table[0].startswith("| item by action | model | AUC")
+    assert table[2].startswith("| buy | popularity | 0.")
+    assert report["cautions"][0].startswith("item: ")
+    assert "lie before the last training target" in report["cautions"][0]
+
+
 def test_runs_of_one_model_are_told_apart(data_dir: Path, runs: Path, tmp_path: Path) -> None:
     second = str(tmp_path / "other")
     train(str(data_dir), second, Settings(model="popularity"))
@@ -64,9 +127,7 @@ def test_runs_of_one_model_are_told_apart(data_dir: Path, runs: Path, tmp_path: 
     names = [line.split(" | ")[1] for line in format_table(report).splitlines()[2:5]]
     assert names == [f"popularity ({first})", f"popularity ({second})", "bpr"]
     line = format_differences(report).splitlines()[0]
-    assert line.startswith(
-        f"item: AUC of popularity ({first}) less that of popularity ({second}), "
-    )
+    assert line.startswith(f"item: popularity ({first}) less popularity ({second}), paired by ")
 
 
 def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:
@@ -80,8 +141,10 @@ def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:
     assert not metrics.exists()  # The mistake is found before anything is measured.
     with pytest.raises(UserError, match="is named twice"):
         evaluate(data, popularity, [popularity])
-    with pytest.raises(UserError, match="negatives is 0: expected 1 or more"):
+    with pytest.raises(UserError, match="negatives is 0: expected 1 or more, or all"):
         evaluate(data, popularity, num_negatives=0)
+    with pytest.raises(UserError, match="slices: 'brand': expected one of action, history, hour,"):
+        evaluate(data, popularity, slice_names=["brand"])
     events = pd.DataFrame({"user": [1, 1], "object": [1, 2], "time": [1, 2]})
     events.to_csv(tmp_path / "e.csv", index=False)
     late = Schema((Group("item"),), ("item",), split=Split("time", 8, 9))

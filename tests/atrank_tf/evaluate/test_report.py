@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from atrank_tf.evaluate.report import format_calibration, format_differences, format_table
+from atrank_tf.evaluate.report import (
+    format_calibration,
+    format_differences,
+    format_protocol,
+    format_slices,
+    format_table,
+)
 
 
 def interval(value: float) -> dict[str, float]:
@@ -14,10 +20,20 @@ def summary(auc: float, users: int) -> dict[str, Any]:
     return {name: interval(auc - i / 10) for i, name in enumerate(names)} | {"users": users}
 
 
-NOTHING = {"auc": None, "gauc": None, "hr@10": None, "ndcg@10": None, "mrr": None, "users": 0}
+NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("auc", "gauc", "hr@10", "ndcg@10", "mrr")),
+    "users": 0,
+    "kinds": {},
+    "slices": {"hour": {}},
+}
+KNOWN = {
+    **summary(0.9, 1234),
+    "kinds": {"new": summary(0.85, 7)},
+    "slices": {"hour": {"08": summary(0.95, 3)}},
+}
 REPORT: dict[str, Any] = {
     "name": "atrank",
-    "targets": {"item": summary(0.9, 1234), "query": NOTHING},
+    "targets": {"item": KNOWN, "query": NOTHING},
     "calibration": {
         "item": {"log_loss": 0.51234, "log_loss_of_base_rate": 0.6, "ece": 0.02},
         "query": None,
@@ -25,16 +41,19 @@ REPORT: dict[str, Any] = {
     "baselines": {
         "runs/bpr": {
             "name": "bpr",
-            "targets": {"item": summary(0.8, 1234), "query": NOTHING},
-            "auc_difference": {"item": interval(0.1), "query": None},
+            "targets": {"item": {**KNOWN, **summary(0.8, 1234)}, "query": NOTHING},
+            "differences": {
+                "item": {"auc": interval(0.1), "hr@10": interval(0.05)},
+                "query": {"auc": None, "hr@10": None},
+            },
             "calibration": {
                 "item": {"log_loss": 1.0, "log_loss_of_base_rate": 0.6, "ece": 0.3},
             },
         },
         "runs/one": {  # It was trained on one target.
             "name": "one",
-            "targets": {"item": summary(0.7, 9)},
-            "auc_difference": {"item": interval(-0.2)},
+            "targets": {"item": {**summary(0.7, 9), "kinds": {}, "slices": {"hour": {}}}},
+            "differences": {"item": {"auc": interval(-0.2)}},
         },
     },
 }
@@ -48,16 +67,40 @@ def test_the_table_has_a_line_for_each_target_and_model_that_knows_it() -> None:
         "| item | atrank | 0.9000 (0.8900 to 0.9100) | 0.8000 | 0.7000 | 0.6000 | 0.5000 | 1,234 |",
         "| item | bpr | 0.8000 (0.7900 to 0.8100) | 0.7000 | 0.6000 | 0.5000 | 0.4000 | 1,234 |",
         "| item | one | 0.7000 (0.6900 to 0.7100) | 0.6000 | 0.5000 | 0.4000 | 0.3000 | 9 |",
+        "| item: new | atrank | 0.8500 (0.8400 to 0.8600) "
+        "| 0.7500 | 0.6500 | 0.5500 | 0.4500 | 7 |",
+        "| item: new | bpr | 0.8500 (0.8400 to 0.8600) | 0.7500 | 0.6500 | 0.5500 | 0.4500 | 7 |",
         "| query | atrank | no targets |  |  |  |  | 0 |",
         "| query | bpr | no targets |  |  |  |  | 0 |",
     ]
-    assert format_table(ALONE).splitlines() == [head, rule, lines[0], lines[3]]
+    assert format_table(ALONE).splitlines() == [head, rule, lines[0], lines[3], lines[5]]
+
+
+def test_slices_have_a_table_for_each_target_that_has_any() -> None:
+    lines = format_slices(REPORT, "hour").splitlines()
+    assert lines[0].startswith("| item by hour | model | AUC ")
+    assert lines[2:] == [
+        f"| 08 | {model} | 0.9500 (0.9400 to 0.9600) | 0.8500 | 0.7500 | 0.6500 | 0.5500 | 3 |"
+        for model in ("atrank", "bpr")
+    ]
+
+
+def test_a_caption_names_the_protocol() -> None:
+    protocol = {"split": "validation", "negatives": 5, "sampling": "popularity"}
+    kinds = {"item": "untouched", "query": "logged"}
+    assert format_protocol({**protocol, "kind": kinds}).splitlines() == [
+        "validation targets; means over users of the means over their targets, which rank among",
+        "item: 5 negatives drawn by their number of training events from objects that the user "
+        "never touched",
+        "query: the candidates that were logged",
+    ]
 
 
 def test_differences_are_those_that_could_be_measured() -> None:
     assert format_differences(REPORT).splitlines() == [
-        "item: AUC of atrank less that of bpr, paired by user: +0.1000 (+0.0900 to +0.1100)",
-        "item: AUC of atrank less that of one, paired by user: -0.2000 (-0.2100 to -0.1900)",
+        "item: atrank less bpr, paired by user: AUC +0.1000 (+0.0900 to +0.1100), "
+        "HR@10 +0.0500 (+0.0400 to +0.0600)",
+        "item: atrank less one, paired by user: AUC -0.2000 (-0.2100 to -0.1900)",
     ]
     assert format_differences(ALONE) == ""
 

@@ -26,10 +26,11 @@ NUMBERS = [
     [2**62] * 9,
     [400, 3999, 2**30, 2**30 - 1, 4000, 399, 1, 2, 1000],
 ]
+SCORES = tf.constant([0.5, -1.0, 2.0, 0.0, 0.25, -0.75, 1.5, 3.0])
 LAYERS: Layers = {
     "recurrence": (
         lambda: filled(Recurrence(SCHEMA, "item", WIDTH)),
-        lambda layer: layer(tf.constant(NUMBERS, tf.int64)),
+        lambda layer: layer(tf.constant(NUMBERS, tf.int64), SCORES),
         [len(NUMBERS)],
     )
 }
@@ -60,7 +61,7 @@ def test_scores_are_what_its_equations_say(time_unit: str, second: int) -> None:
     hidden, hidden_bias, outer, outer_bias = (
         np.asarray(w, np.float64) for w in [*layer.hidden.weights, *layer.outer.weights]
     )
-    expected = []
+    expected: list[float] = []
     for numbers in NUMBERS:
         first, column, sums = 0, 0, []
         for look_up in (of_id, of_category):
@@ -70,19 +71,22 @@ def test_scores_are_what_its_equations_say(time_unit: str, second: int) -> None:
                 first, column = first + len(bounds) + 1, column + 1
             sums.append(total)
         assert (first, column) == (len(table), len(numbers))
-        embedded = np.concatenate([total[:WIDTH] for total in sums])
+        score = float(SCORES[len(expected)])
+        embedded = np.concatenate([*(total[:WIDTH] for total in sums), [score]])
         direct = sum(total[WIDTH] for total in sums)
         activation = np.maximum(embedded @ hidden + hidden_bias, 0)
-        expected.append((activation @ outer + outer_bias)[0] + direct)
-    scores = layer(tf.constant(NUMBERS, tf.int64))
+        habit, gate = activation @ outer + outer_bias
+        expected.append((1 + gate) * score + habit + direct)
+    scores = layer(tf.constant(NUMBERS, tf.int64), SCORES)
     assert scores.dtype == tf.float32
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
-    assert len(set(expected)) == 6  # Never is as good as -1, and 2**40 as 2**62.
+    again = layer(tf.constant(NUMBERS, tf.int64), tf.zeros([len(NUMBERS)]))
+    assert len(set(again.numpy().tolist())) == 6  # Never is as good as -1, and 2**40 as 2**62.
 
 
-def test_at_first_it_adds_nothing() -> None:
-    scores = Recurrence(SCHEMA, "item")(tf.constant(NUMBERS, tf.int64))
-    assert scores.numpy().tolist() == [0.0] * len(NUMBERS)
+def test_at_first_scores_stay_as_they_are() -> None:
+    logits = Recurrence(SCHEMA, "item")(tf.constant(NUMBERS, tf.int64), SCORES)
+    assert logits.numpy().tolist() == SCORES.numpy().tolist()
 
 
 def test_all_its_weights_learn() -> None:
@@ -93,7 +97,7 @@ def test_all_its_weights_learn() -> None:
     labels = tf.constant(np.arange(len(NUMBERS)) % 2, tf.float32)
     for _ in range(5):
         with tf.GradientTape() as tape:
-            logits = layer(tf.constant(NUMBERS, tf.int64), training=True)
+            logits = layer(tf.constant(NUMBERS, tf.int64), SCORES, training=True)
             loss = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
         gradients = tape.gradient(loss, [weight.value for weight in layer.trainable_weights])
         pairs = zip(gradients, layer.trainable_weights, strict=True)
@@ -104,7 +108,7 @@ def test_all_its_weights_learn() -> None:
 
 def test_other_precision_and_no_candidates() -> None:
     layer = filled(Recurrence(SCHEMA, "item", WIDTH, dtype="mixed_float16"))
-    scores = layer(tf.constant(NUMBERS, tf.int64))
+    scores = layer(tf.constant(NUMBERS, tf.int64), SCORES)
     assert scores.dtype == tf.float32
     assert np.isfinite(scores).all()
-    assert layer(tf.zeros([0, 9], tf.int64)).shape == (0,)
+    assert layer(tf.zeros([0, 9], tf.int64), tf.zeros([0])).shape == (0,)

@@ -127,7 +127,8 @@ def test_a_model_that_looks_up_needs_the_recurrence(data: TimelineData) -> None:
     never = tf.nest.map_structure(lambda numbers: 0 * numbers - 1, found)
     told = model({**batch, "recurrence": never}).numpy()
     assert (told != scores).tolist() == [True, True, False]  # The third was never touched.
-    habits = [
-        model.recurrence["item"](numbers["item"].flat_values).numpy() for numbers in (found, never)
-    ]
-    np.testing.assert_allclose(scores - habits[0], told - habits[1], rtol=1e-4, atol=1e-5)
+    query_times = batch["query_time"][:, tf.newaxis]
+    base = model.score_target("item", state, batch["candidates"]["item"], query_times).flat_values
+    for numbers, logits in ((found, scores), (never, told)):
+        expected = model.recurrence["item"](numbers["item"].flat_values, base)
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)

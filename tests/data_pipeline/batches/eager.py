@@ -6,7 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from data_pipeline.batches.block import parse_timelines
-from data_pipeline.batches.examples import make_batch, prepare_negatives
+from data_pipeline.batches.draws import object_counts, prepare_draws
+from data_pipeline.batches.examples import make_batch
 from data_pipeline.batches.look_ups import object_values, sort_block
 from data_pipeline.batches.options import BatchOptions
 from data_pipeline.batches.packing import num_batches, pack_rows
@@ -26,7 +27,8 @@ class EagerData(TimelineData):
         values = object_values(self.catalog, self.schema)
         block = parse_timelines(records, self.schema)
         block = pack_rows(block, self.schema, split, resolved, seeds)
-        block = prepare_negatives(block, self.schema, split)
+        counts = object_counts(self.catalog)
+        block = prepare_draws(block, self.schema, split, resolved, counts)
         if resolved.look_ups:
             block["touches"] = sort_block(block, self.schema, values)
         for number in range(int(num_batches(block))):

@@ -92,7 +92,7 @@ def test_batches_without_look_ups_tell_nothing(data_dir: Path) -> None:
         for look_ups in (True, False)
     )
     assert [sorted(inputs) for inputs in without] == [
-        ["candidates", "history", "query_time", "user"] for _ in with_look_ups
+        ["actions", "candidates", "history", "query_time", "user"] for _ in with_look_ups
     ]
     for inputs, others in zip(with_look_ups, without, strict=True):
         for target, candidates in inputs["candidates"].items():

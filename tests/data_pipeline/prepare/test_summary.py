@@ -16,6 +16,7 @@ MANIFEST = Manifest(
     events={"item": 2_000_000, "query": 1},
     rejected={},
     time_range=(1007, 2**40),
+    last_trained=0,
     targets={
         "train": {"item": 1_000_000, "query": 0},
         "validation": {"item": 0, "query": 1},

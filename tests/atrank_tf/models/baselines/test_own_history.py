@@ -49,9 +49,8 @@ def test_it_ranks_by_count_then_recency_then_popularity(
             ranked = []
             for index in example["candidates"][target]:
                 times = [t for o, _, t in example["history"][target] if o == index]
-                # What was touched is told apart by its count and its last time alone.
-                rest = max(times) if times else popularity[index]
-                ranked.append(((len(times), rest), next(scores)))
+                key = (len(times), max(times, default=0), popularity[index])
+                ranked.append((key, next(scores)))
             by_habit = [key for key, _ in sorted(ranked, key=lambda pair: pair[1])]
             assert by_habit == sorted(key for key, _ in ranked)
             # Equal only where all is equal.
