@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     )
     from atrank_tf.models.ranker import Ranker
     from atrank_tf.optimizers import SGD, Adam, RowSparse, RowwiseAdagrad
-    from data_pipeline import Columns, Feature, Group, Schema, Split, UserError, Vocabulary
+    from data_pipeline import (
+        Columns,
+        Feature,
+        Group,
+        Schema,
+        Split,
+        Target,
+        UserError,
+        Vocabulary,
+    )
 
 _MODULES = {
     "atrank_tf.losses": ("BPRLoss", "HingeLoss", "PointwiseLoss"),
@@ -42,7 +51,16 @@ _MODULES = {
         "SASRec",
     ),
     "atrank_tf.optimizers": ("SGD", "Adam", "RowSparse", "RowwiseAdagrad"),
-    "data_pipeline": ("Columns", "Feature", "Group", "Schema", "Split", "UserError", "Vocabulary"),
+    "data_pipeline": (
+        "Columns",
+        "Feature",
+        "Group",
+        "Schema",
+        "Split",
+        "Target",
+        "UserError",
+        "Vocabulary",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -71,6 +89,7 @@ __all__ = [
     "SASRec",
     "Schema",
     "Split",
+    "Target",
     "TargetCount",
     "UserError",
     "Vocabulary",

@@ -33,7 +33,7 @@ class RunDirectory:
     >>> run = RunDirectory(toy_run())
     >>> run.settings()["model"], run.training_cost()["epochs"]
     ('atrank', 1)
-    >>> run.load_best().schema.targets
+    >>> run.load_best().schema.target_names
     ('item', 'query')
     """
 

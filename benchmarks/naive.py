@@ -24,7 +24,7 @@ def naive_batches(data: TimelineData, max_history: int, seed: int) -> tf.data.Da
     The rows that wait to be shuffled are part of this form's peak of memory.
     """
     batches = data.batches("train", BatchOptions(max_history=max_history), seed=seed)
-    (target,) = data.schema.targets
+    (target,) = data.schema.target_names
 
     def rows(inputs: dict[str, Any], labels: tf.Tensor) -> tuple[dict[str, Any], tf.Tensor]:
         candidates = inputs["candidates"][target]

@@ -62,7 +62,7 @@ def made_up_requests(
         candidates: Candidates of each.
     """
     random = np.random.default_rng(history + candidates)
-    group, target = schema.groups[0], schema.targets[0]
+    group, target = schema.groups[0], schema.target_names[0]
     action = {"action": group.actions[0]} if group.actions else {}
     hour = schema.units_per_day // 24
     requests = []
@@ -94,7 +94,7 @@ def _signatures(
     servable: Servable, schema: Schema, objects: np.ndarray, seconds: float
 ) -> Iterator[dict[str, Any]]:
     """What each signature takes, for each history, number of candidates and batch."""
-    target = schema.targets[0]
+    target = schema.target_names[0]
     for history, rows in itertools.product(HISTORIES, BATCHES):
         for candidates in CANDIDATES:
             if rows * history * max(candidates, history) > _MAX_PAIRS:
@@ -123,14 +123,14 @@ def _many_against_rows(
     by_verb = inputs_by_signature(inputs, schema)
     times = {}
     for verb in ("score_candidates", "score", "encode"):
-        name = signature_name(schema, schema.targets[0], verb)
+        name = signature_name(schema, schema.target_names[0], verb)
         times[verb] = timed(functools.partial(servable.run, name, by_verb[verb]), seconds)["p50"]
     behavior_times = ragged.from_tensor(inputs[HistoryFields(schema.groups[0]).times])
 
     def flops(count: int) -> float:
         batch = {
             "history": {schema.groups[0].name: {"time": behavior_times}},
-            "candidates": {schema.targets[0]: tf.ragged.range([count])},
+            "candidates": {schema.target_names[0]: tf.ragged.range([count])},
             "query_time": inputs[REQUEST_TIME],
         }
         return step_flops(model, batch) / 3  # Forward alone.
@@ -146,7 +146,7 @@ def _over_sockets(
     """The same requests of the session, and of the endpoint by each protocol."""
     servable = Servable(base / "1")
     server = Server(base)
-    target = schema.targets[0]
+    target = schema.target_names[0]
     results = []
     try:
         for history, candidates in itertools.product((20, 100), (1, 100, 1000)):
@@ -176,7 +176,7 @@ def _main() -> None:
             version, verification = export_model(run_dir, base)
             print(f"{name}: {verification}", flush=True)
             schema = Schema.load(version / "assets.extra")
-            known = pq.read_table(run_dir / "objects" / f"{schema.targets[0]}.parquet")
+            known = pq.read_table(run_dir / "objects" / f"{schema.target_names[0]}.parquet")
             objects = known["object"].to_numpy()
             servable = Servable(version, optimize=True)
             for result in _signatures(servable, schema, objects, FLAGS.seconds):

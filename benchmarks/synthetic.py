@@ -75,7 +75,7 @@ def ceiling(data_dir: str | Path) -> dict[str, float]:
     coupon of the last purchase.
     """
     data = TimelineData(data_dir)
-    if set(data.schema.targets) != {"coupon"}:
+    if set(data.schema.target_names) != {"coupon"}:
         raise UserError(f"{data_dir}: holds no data of benchmarks.synthetic")
     ids = {}
     for group in data.schema.groups:

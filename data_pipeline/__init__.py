@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from data_pipeline.batches.options import BatchOptions
     from data_pipeline.core.errors import UserError
     from data_pipeline.dataset import TimelineData
-    from data_pipeline.schema import Columns, Feature, Group, Schema, Split, Vocabulary
+    from data_pipeline.schema import Columns, Feature, Group, Schema, Split, Target, Vocabulary
 
 __all__ = [
     "BatchOptions",
@@ -18,6 +18,7 @@ __all__ = [
     "Group",
     "Schema",
     "Split",
+    "Target",
     "TimelineData",
     "UserError",
     "Vocabulary",

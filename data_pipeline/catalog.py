@@ -21,7 +21,8 @@ def load_catalog(directory: str | Path, schema: Schema) -> Catalog:
     Returns:
         For each group, by object index (the unknown objects come first):
         `embedding_indices`, int64 [num_objects]: embedding index of the object's id;
-        `train_counts`, int64 [num_objects]: training events of the object;
+        `train_counts`, int64 [num_objects]: training events of the object, and for each target of
+        the group `train_counts:TARGET`, those that it predicts;
         for each feature NAME `NAME/indices`, int64 [num_values]: embedding indices of its
         values; and for a multi-valued one `NAME/splits`, int64 [num_objects + 1]:
         object i has the values from splits[i] to before splits[i + 1].
@@ -35,10 +36,33 @@ def load_catalog(directory: str | Path, schema: Schema) -> Catalog:
     >>> sorted(catalog["query"])[:3]
     ['category/fingerprints', 'category/indices', 'embedding_indices']
     """
-    return {group.name: _load_group(Path(directory), group) for group in schema.groups}
+    targets = [schema.target(name) for name in schema.target_names]
+    return {
+        group.name: _load_group(
+            Path(directory), group, [t.name for t in targets if t.group == group.name]
+        )
+        for group in schema.groups
+    }
 
 
-def _load_group(directory: Path, group: Group) -> dict[str, np.ndarray]:
+def target_counts(catalog: Catalog, schema: Schema, target: str) -> np.ndarray:
+    """Returns how many training events of a target each object has, int64 [objects].
+
+    Args:
+        catalog: What `load_catalog` returned.
+        schema: The schema.
+        target: The target: of the events of its actions, or of the label that it predicts.
+
+    Example:
+
+    >>> schema, catalog = toy_schema_and_catalog()
+    >>> len(target_counts(catalog, schema, "item")) == schema.group("item").num_objects
+    True
+    """
+    return catalog[schema.target(target).group][f"train_counts:{target}"]
+
+
+def _load_group(directory: Path, group: Group, targets: list[str]) -> dict[str, np.ndarray]:
     table = pq.read_table(directory / "objects" / f"{group.name}.parquet")
     unknown = np.zeros(group.num_oov, np.int64)
     no_value = np.full(group.num_oov, NO_VALUE)
@@ -57,6 +81,9 @@ def _load_group(directory: Path, group: Group) -> dict[str, np.ndarray]:
         "train_counts": np.concatenate([unknown, table["train_count"].to_numpy()]),
         "fingerprints": np.concatenate([no_value, table["fingerprint"].to_numpy()]),
     }
+    for target in targets:
+        counts = table[f"train_count:{target}"].to_numpy()
+        objects[f"train_counts:{target}"] = np.concatenate([unknown, counts])
     for feature in group.features:
         name = feature.name
         indices, prints = f"feature:{name}", f"fingerprint:{name}"

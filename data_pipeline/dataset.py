@@ -46,7 +46,7 @@ class TimelineData:
     Example:
 
     >>> data = TimelineData(toy_data(), targets=["item"])
-    >>> data.schema.targets, data.manifest.users, data.num_targets("test") > 0
+    >>> data.schema.target_names, data.manifest.users, data.num_targets("test") > 0
     (('item',), 24, True)
     """
 
@@ -60,7 +60,7 @@ class TimelineData:
 
     def num_targets(self, split: str) -> int:
         """Returns how many targets, of the groups chosen, a split has."""
-        return sum(self.manifest.targets[split][target] for target in self.schema.targets)
+        return sum(self.manifest.targets[split][target] for target in self.schema.target_names)
 
     def batches(
         self,
@@ -165,10 +165,10 @@ class TimelineData:
     def _counts(self) -> dict[str, tf.Tensor]:
         """What negatives are drawn by, where that is popularity."""
         with tf.init_scope():
-            return object_counts(self.catalog)
+            return object_counts(self.catalog, self.schema)
 
     def _resolved(self, split: str, options: BatchOptions | None) -> BatchOptions:
-        return (options or BatchOptions()).resolved(split, self.schema.targets)
+        return (options or BatchOptions()).resolved(split, self.schema.target_names)
 
     def _epoch(
         self, split: str, options: BatchOptions, seed: int, draw: tf.Tensor

@@ -63,8 +63,8 @@ def look_ups(schema: Schema, target: str) -> tuple[LookUp, ...]:
     >>> [look_up.name for look_up in look_ups(schema, "item")][:3]
     ['id among item', 'category among item.category', 'category among query.category']
     """
-    own = schema.group(target)
-    others = [group for group in schema.groups if group.name != target]
+    own = schema.target_group(target)
+    others = [group for group in schema.groups if group.name != own.name]
     return tuple(
         LookUp(field, group.name, source)
         for field, vocabulary in _fields(own)
@@ -144,7 +144,7 @@ def searched_fields(schema: Schema, group: Group) -> list[str]:
     return list(
         dict.fromkeys(
             look_up.source
-            for target in schema.targets
+            for target in schema.target_names
             for look_up in look_ups(schema, target)
             if look_up.group == group.name
         )

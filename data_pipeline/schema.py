@@ -15,200 +15,35 @@ from typing import Any, Literal
 import pydantic
 
 from data_pipeline.core.errors import UserError
+from data_pipeline.schema_parts import (
+    Columns,
+    Feature,
+    Group,
+    Split,
+    Target,
+    Vocabulary,
+    feature_vocabulary,
+)
 from data_pipeline.version import __version__, check_version
+
+__all__ = [
+    "SECONDS_PER_DAY",
+    "Columns",
+    "Feature",
+    "Group",
+    "Schema",
+    "Split",
+    "Target",
+    "Vocabulary",
+    "feature_vocabulary",
+]
 
 FILE_NAME = "schema.json"
 SECONDS_PER_DAY = 86_400
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _STRICT = pydantic.ConfigDict(extra="forbid")
-
-
-@dataclasses.dataclass(frozen=True)
-class Columns:
-    """Names of the columns of a table of events, or of labelled targets.
-
-    Attributes:
-        user: Who acted: a string or an integer.
-        object: What was acted on: a string or an integer.
-        time: When: an integer or float in the schema's `time_unit`, or a datetime.
-        action: Which of the group's actions it was. "" when the group has only one.
-        group: Which group the object belongs to, in a table that holds several.
-        label: 1 (taken) or 0 (shown, not taken); labelled targets only.
-
-    Example:
-
-    >>> Columns(user="reviewerID", object="asin")
-    Columns(user='reviewerID', object='asin', time='time', action='', group='', label='label')
-    """
-
-    __pydantic_config__ = _STRICT
-
-    user: str = "user"
-    object: str = "object"
-    time: str = "time"
-    action: str = ""
-    group: str = ""
-    label: str = "label"
-
-
-@dataclasses.dataclass(frozen=True)
-class Feature:
-    """A categorical side feature of a group's objects, such as their category.
-
-    Attributes:
-        name: Its name; groups may use the same one.
-        column: Its column in the group's object table; by default `name`.
-        vocabulary: The vocabulary, and so the embedding table, that its values are
-            looked up in; by default `name`. Features that name the same vocabulary
-            share one table, within a group and across groups. The name of a group
-            means the vocabulary of that group's object ids.
-        multivalued: Whether an object can have several values (or none). The column
-            then holds lists, or strings split at `separator`.
-        separator: What separates the values of a multivalued string.
-        recurs: Whether a candidate's values are looked up among those that the user touched
-            before, through any group that shares the vocabulary.
-        num_values: Filled in by `prepare`: how many values all objects have together, those out
-            of vocabulary counted once an object.
-        num_fingerprints: Filled in by `prepare`: how many values they have, each counted.
-
-    Example:
-
-    >>> genre = Feature("genre", multivalued=True)  # Strings such as "Action|Crime", or lists.
-    >>> Group("movie", features=(genre,), objects="movies.csv").features[0].name
-    'genre'
-    """
-
-    __pydantic_config__ = _STRICT
-
-    name: str
-    column: str = ""
-    vocabulary: str = ""
-    multivalued: bool = False
-    separator: str = "|"
-    recurs: bool = True
-    num_values: int = 0
-    num_fingerprints: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Vocabulary:
-    """The values that have an embedding index for themselves.
-
-    Attributes:
-        name: A feature's vocabulary, or a group's name for its object ids.
-        min_count: How many training events a value must be part of to get an embedding
-            index for itself. Rarer values share the out-of-vocabulary indices.
-        num_oov: How many out-of-vocabulary indices: [0, num_oov). With several, the
-            value's hash picks one.
-        num_embeddings: Filled in by `prepare`: embedding indices in all, those out of
-            vocabulary included.
-
-    Example:
-
-    >>> schema = Schema((Group("item"),), ("item",), (Vocabulary("item", min_count=5),))
-    >>> schema.vocabulary("item").min_count
-    5
-    """
-
-    __pydantic_config__ = _STRICT
-
-    name: str
-    min_count: int = 2
-    num_oov: int = 1
-    num_embeddings: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """A group of behaviors: those that act on one type of object.
-
-    An object's *object index* is its position in the group: [0, num_oov) stand for objects
-    that the data does not know, then come the objects that occur in training events (the
-    most frequent first), then those that occur only in later events, then those that stand
-    in the object table alone.
-
-    Attributes:
-        name: Letters, digits and underscores.
-        actions: The values of the action column; empty when there is only one action.
-        features: Side features of the objects, read from the table `objects`.
-        objects: File or glob of the object table; "" when objects have only an id.
-        object_column: Column of the object's id in that table.
-        events: File or glob of a table of this group's events alone; "" when its
-            events are in the common table, where `Columns.group` names their group.
-        columns: Column names of that table; by default the schema's own.
-        impressions: File or glob of a table of labelled targets of this group. When
-            it is given, they are its targets, and no negatives are sampled.
-        impression_columns: Column names of that table; by default the schema's own.
-        negatives: What sampled negatives are not: "untaken" at the moment of the target, so that
-            a user's own habits may be among them; or "untouched" ever. "" to choose by the
-            data: untaken where objects recur.
-        id_type: Type of the object ids. "" to find out from the data.
-        num_trained: Filled in by `prepare`: objects that occur in training events.
-        num_logged: Likewise: objects that occur in any event.
-        num_objects: Likewise: object indices in all, those out of vocabulary included.
-        num_oov: Likewise: object indices for unknown objects (its id vocabulary's).
-
-    Example:
-
-    >>> Group("item", actions=("view", "buy")).num_actions
-    3
-    """
-
-    __pydantic_config__ = _STRICT
-
-    name: str
-    actions: tuple[str, ...] = ()
-    features: tuple[Feature, ...] = ()
-    objects: str = ""
-    object_column: str = "object"
-    events: str = ""
-    columns: Columns | None = None
-    impressions: str = ""
-    impression_columns: Columns | None = None
-    negatives: Literal["", "untaken", "untouched"] = ""
-    id_type: Literal["", "int", "string"] = ""
-    num_trained: int = 0
-    num_logged: int = 0
-    num_objects: int = 0
-    num_oov: int = 0
-
-    @property
-    def num_actions(self) -> int:
-        """Number of action indices: unknown actions (index 0), then one for each action."""
-        return 1 + max(1, len(self.actions))
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Group":
-        """Reads what `dataclasses.asdict` made of a group."""
-        return pydantic.TypeAdapter(cls).validate_python(values)
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Which targets are for training, validation and test.
-
-    Attributes:
-        kind: "leave_last_out": a user's last time with targets is the test's, the one
-            before it the validation's. "time": the same two times for all users.
-        validation_start: For "time": targets from this time on are not trained on.
-            In the schema's time unit, or an ISO 8601 date or datetime (UTC).
-        test_start: For "time": targets from this time on are the test's.
-        validation_users: For "leave_last_out": the share of the users that have a
-            validation target; the other users' is trained on.
-
-    Example:
-
-    >>> Split("time", validation_start="2017-12-03", test_start="2017-12-17").kind
-    'time'
-    """
-
-    __pydantic_config__ = _STRICT
-
-    kind: Literal["leave_last_out", "time"] = "leave_last_out"
-    validation_start: int | str | None = None
-    test_start: int | str | None = None
-    validation_users: float = 1.0
+_COLUMNS, _SPLIT = Columns(), Split()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +52,7 @@ class Schema:
 
     Attributes:
         groups: The groups; their order is the model's.
-        targets: Names of the groups whose events are predicted.
+        targets: What is predicted: names of groups, or `Target`s.
         vocabularies: Settings of the vocabularies that differ from the defaults;
             `prepare` lists them all.
         columns: Column names of the table of events.
@@ -243,12 +78,12 @@ class Schema:
     __pydantic_config__ = _STRICT
 
     groups: tuple[Group, ...]
-    targets: tuple[str, ...]
+    targets: tuple[str | Target, ...]
     vocabularies: tuple[Vocabulary, ...] = ()
-    columns: Columns = Columns()
+    columns: Columns = _COLUMNS
     time_unit: Literal["s", "ms"] = "s"
     num_time_buckets: int = 13
-    split: Split = Split()
+    split: Split = _SPLIT
     user_id_type: Literal["", "int", "string"] = ""
     num_users: int = 0
 
@@ -258,6 +93,8 @@ class Schema:
         self._check_targets()
         self._check_vocabularies()
         self._check_features()
+        # As they are by default, so that equal schemas are equal.
+        object.__setattr__(self, "targets", tuple(map(self._resolved, self.targets)))
         if self.num_time_buckets < 2:
             raise UserError(f"num_time_buckets is {self.num_time_buckets}: expected 2 or more")
 
@@ -280,26 +117,52 @@ class Schema:
         """
         names = [group.name for group in self.groups]
         read = list(groups) or names
-        predicted = list(targets) or [target for target in self.targets if target in read]
-        for kind, wanted, known in (("group", read, names), ("target", predicted, self.targets)):
+        groups_of = {name: self.target(name).group for name in self.target_names}
+        predicted = list(targets) or [t for t, group in groups_of.items() if group in read]
+        for kind, wanted, known in (("group", read, names), ("target", predicted, groups_of)):
             for name in wanted:
                 if name not in known:
                     raise UserError(f"{kind} {name!r}: expected one of {', '.join(known)}")
         for name in predicted:
-            if name not in read:
-                raise UserError(f"target {name!r} must be among the groups read: {', '.join(read)}")
+            if groups_of[name] not in read:
+                raise UserError(
+                    f"target {name!r}: its group {groups_of[name]!r} must be among the groups "
+                    f"read: {', '.join(read)}"
+                )
         read_groups = tuple(group for group in self.groups if group.name in read)
         vocabulary_names = _vocabulary_names(read_groups)
         return dataclasses.replace(
             self,
             groups=read_groups,
-            targets=tuple(target for target in self.targets if target in predicted),
+            targets=tuple(self.target(name) for name in self.target_names if name in predicted),
             vocabularies=tuple(v for v in self.vocabularies if v.name in vocabulary_names),
         )
 
     def group(self, name: str) -> Group:
         """Returns the group called `name`."""
         return next(group for group in self.groups if group.name == name)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The names of the targets."""
+        return tuple(t if isinstance(t, str) else t.name for t in self.targets)
+
+    def target(self, name: str) -> Target:
+        """Returns the target called `name`, with its group and actions as they are by default."""
+        return next(t for t in self.targets if isinstance(t, Target) and t.name == name)
+
+    def target_group(self, name: str) -> Group:
+        """Returns the group of the target called `name`."""
+        return self.group(self.target(name).group)
+
+    def label_columns(self, name: str) -> tuple[str, ...]:
+        """Returns the columns of labels of a group's logged candidates; none where it has none."""
+        group = self.group(name)
+        if not group.impressions or group.labels:
+            return group.labels
+        targets = map(self.target, self.target_names)
+        labels = [target.label for target in targets if target.group == name]
+        return tuple(dict.fromkeys(labels or [(group.impression_columns or self.columns).label]))
 
     def vocabulary(self, name: str) -> Vocabulary:
         """Returns the vocabulary called `name`, with the defaults if it is not listed."""
@@ -352,6 +215,16 @@ class Schema:
         text = json.dumps({"version": __version__, **self.to_dict()}, indent=2)
         (Path(directory) / FILE_NAME).write_text(text + "\n", encoding="utf-8")
 
+    def _resolved(self, target: str | Target) -> Target:
+        """A target with its group, actions and label as they are by default."""
+        target = Target(target) if isinstance(target, str) else target
+        group = self.group(target.group or target.name)
+        label = target.label
+        if group.impressions and not label:
+            label = (group.impression_columns or self.columns).label
+        actions = target.actions or group.target_actions
+        return dataclasses.replace(target, group=group.name, actions=actions, label=label)
+
     def _check_names(self) -> None:
         """Checks that names are well-formed and that none is listed twice."""
         groups = [group.name for group in self.groups]
@@ -361,7 +234,7 @@ class Schema:
                 raise UserError(f"name {name!r}: expected a letter, then letters, digits or _")
         for kind, names in (
             ("group", groups),
-            ("target", list(self.targets)),
+            ("target", list(self.target_names)),
             ("vocabulary", [v.name for v in self.vocabularies]),
             *((f"group {g.name!r}: feature", [f.name for f in g.features]) for g in self.groups),
             *((f"group {g.name!r}: action", list(g.actions)) for g in self.groups),
@@ -371,14 +244,30 @@ class Schema:
                     raise UserError(f"{kind} {name!r} is listed twice")
 
     def _check_targets(self) -> None:
-        groups = [group.name for group in self.groups]
+        groups = {group.name: group for group in self.groups}
         if not groups:
             raise UserError("groups: expected at least one")
         if not self.targets:
             raise UserError("targets: expected the name of at least one group")
+        for group in self.groups:
+            _check_actions(f"group {group.name!r}: target_actions", group.target_actions, group)
         for target in self.targets:
-            if target not in groups:
-                raise UserError(f"target {target!r}: expected one of the groups {groups}")
+            target = Target(target) if isinstance(target, str) else target
+            if not _NAME.fullmatch(target.name):
+                raise UserError(
+                    f"target {target.name!r}: expected a letter, then letters, digits or _"
+                )
+            if (target.group or target.name) not in groups:
+                what = f"target {target.name!r}"
+                what += f": group {target.group!r}" if target.group else ""
+                raise UserError(f"{what}: expected one of the groups {list(groups)}")
+            group = groups[target.group or target.name]
+            _check_actions(f"target {target.name!r}: actions", target.actions, group)
+            if target.label and not group.impressions:
+                raise UserError(
+                    f"target {target.name!r}: label {target.label!r}: its group {group.name!r} has "
+                    "no table of impressions"
+                )
 
     def _check_vocabularies(self) -> None:
         names = _vocabulary_names(self.groups)
@@ -398,15 +287,14 @@ class Schema:
                     raise UserError(f"feature {feature.name!r}: separator is empty")
 
 
-def feature_vocabulary(feature: Feature) -> str:
-    """Returns the name of the vocabulary that a feature's values are looked up in.
-
-    Example:
-
-    >>> feature_vocabulary(Feature("brand")), feature_vocabulary(Feature("twin", vocabulary="item"))
-    ('brand', 'item')
-    """
-    return feature.vocabulary or feature.name
+def _check_actions(what: str, actions: Collection[str], group: Group) -> None:
+    """Checks that the events of some actions can be predicted."""
+    if actions and group.impressions:
+        raise UserError(f"{what}: the targets of {group.name!r} are its logged candidates")
+    for action in actions:
+        if action not in group.actions:
+            known = ", ".join(group.actions) or "none: the group lists no actions"
+            raise UserError(f"{what}: {action!r}: expected one of {known}")
 
 
 def _vocabulary_names(groups: Collection[Group]) -> set[str]:

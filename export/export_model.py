@@ -99,7 +99,7 @@ def _write_saved_model(
         archive.track(table)
     archive.add_endpoint("encode", scorer.encode, [history_specs(schema)])
     verbs = [verb for verb in VERBS if verb != "explain" or model.can_explain]
-    for target, verb in itertools.product(schema.targets, verbs):
+    for target, verb in itertools.product(schema.target_names, verbs):
         archive.add_endpoint(
             signature_name(schema, target, verb),
             functools.partial(getattr(scorer, verb), target=target),

@@ -108,7 +108,7 @@ def _readers(
         for block in model.self_attention
     }
     query_time, start = inputs["query_time"].numpy(), 0
-    for target in model.schema.targets:
+    for target in model.schema.target_names:
         batch_rows = inputs["candidates"][target].value_rowids().numpy()
         candidates = pd.DataFrame({"batch_row": batch_rows, "time": query_time[batch_rows]})
         candidates["position"] = candidates.groupby("batch_row").cumcount()

@@ -186,7 +186,10 @@ def case(
             pd.DataFrame(
                 {
                     "target": target,
-                    "object": [names[target][index] for index in objects.flat_values.numpy()],
+                    "object": [
+                        names[schema.target(target).group][index]
+                        for index in objects.flat_values.numpy()
+                    ],
                 }
             )
             for target, objects in inputs["candidates"].items()

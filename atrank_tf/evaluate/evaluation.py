@@ -73,8 +73,10 @@ def evaluate(
     if not data.num_targets(split):
         raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
     protocol["kind"] = {
-        target: "logged" if (group := data.schema.group(target)).impressions else group.negatives
-        for target in data.schema.targets
+        target: "logged"
+        if (group := data.schema.target_group(target)).impressions
+        else group.negatives
+        for target in data.schema.target_names
     }
     measurements = {directory: _measure(directory, data_dir, protocol) for directory in directories}
     results = {
@@ -150,7 +152,9 @@ def _measure(directory: str, data_dir: str, protocol: Mapping[str, Any]) -> _Mea
     num_batches = data.count_batches(protocol["split"], options)
     progress = Progress(f"evaluating {directory}", "batches", num_batches)
     scoring = Scoring(model, data.batches(protocol["split"], options), slices.facts)
-    is_logged = any(data.schema.group(target).impressions for target in data.schema.targets)
+    is_logged = any(
+        data.schema.target_group(target).impressions for target in data.schema.target_names
+    )
     if sampling == "all" and not is_logged:  # More candidates than memory holds.
         return _Measurement(settings["model"], scoring.positives(progress), None)
     scored = scoring.run(progress)

@@ -66,7 +66,7 @@ class Scoring:
         Raises:
             DivergedError: A score is NaN.
         """
-        parts: dict[str, list[Scored]] = {target: [] for target in self._schema.targets}
+        parts: dict[str, list[Scored]] = {target: [] for target in self._schema.target_names}
         for target, part in self._parts(progress):
             parts[target].append(part)
         return {target: self._joined(target, batches) for target, batches in parts.items()}
@@ -79,7 +79,7 @@ class Scoring:
         Returns:
             The metrics of each positive, by target group.
         """
-        parts: dict[str, list[Positives]] = {target: [] for target in self._schema.targets}
+        parts: dict[str, list[Positives]] = {target: [] for target in self._schema.target_names}
         for target, part in self._parts(progress):
             parts[target].append(per_positive(part))
         return {target: Positives.joined(batches) for target, batches in parts.items()}
@@ -109,7 +109,7 @@ class Scoring:
         """Divides a batch by target; queries are numbered from `num_queries` on."""
         users = inputs["user"].numpy()
         start = 0
-        for target in self._schema.targets:
+        for target in self._schema.target_names:
             batch_rows = inputs["candidates"][target].value_rowids().numpy()
             end = start + len(batch_rows)
             yield (
@@ -119,7 +119,7 @@ class Scoring:
                     batch_rows + num_queries,
                     labels[start:end],
                     logits[start:end],
-                    bool(self._schema.group(target).impressions),
+                    bool(self._schema.target_group(target).impressions),
                     self._facts(inputs, target, self._schema) if self._facts else {},
                 ),
             )
@@ -137,6 +137,6 @@ class Scoring:
             join([part.query for part in parts]),
             join([part.label for part in parts]),
             join([part.logit for part in parts]),
-            labelled=bool(self._schema.group(target).impressions),
+            labelled=bool(self._schema.target_group(target).impressions),
             facts={name: join([part.facts[name] for part in parts]) for name in facts},
         )

@@ -98,7 +98,9 @@ def check_names(names: list[str], schema: Schema) -> None:
     data_pipeline.core.errors.UserError: slices: 'brand': expected one of action, history, hour, \
 category, tag
     """
-    features = [f.name for target in schema.targets for f in schema.group(target).features]
+    features = [
+        f.name for target in schema.target_names for f in schema.target_group(target).features
+    ]
     known = list(dict.fromkeys(["action", "history", "hour", *features]))
     for name in names:
         if name not in known:
@@ -130,7 +132,7 @@ def slices(
     >>> {name: mask.tolist() for name, mask in masks.items()}
     {'0': [True, False], '10 to 99': [False, True]}
     """
-    known, group = positives.facts, schema.group(target)
+    known, group = positives.facts, schema.target_group(target)
     if name == "history":
         starts = np.array([0, *_HISTORY_BOUNDS])
         names = ["0", *(f"{a} to {b - 1}" for a, b in itertools.pairwise(starts[1:]))]

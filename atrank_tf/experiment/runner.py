@@ -164,7 +164,7 @@ def _entries(suite: str, data_dir: str, targets: Collection[str]) -> list[Entry]
     for entry in SUITES[suite](schema.select([], usable)):
         settings = entry.settings
         settings = settings.replace(targets=settings.targets or usable)
-        is_labelled = any(schema.group(target).impressions for target in settings.targets)
+        is_labelled = any(schema.target_group(target).impressions for target in settings.targets)
         if is_labelled and settings.completed().loss != "pointwise":
             if settings.loss != "auto":
                 print(f"-- {entry.label}: targets are labelled, left out", file=sys.stderr)
@@ -177,7 +177,7 @@ def _entries(suite: str, data_dir: str, targets: Collection[str]) -> list[Entry]
 def _usable_targets(schema: Schema, data_dir: str) -> list[str]:
     """The targets of a schema that lie in training and in test."""
     usable = []
-    for target in schema.targets:
+    for target in schema.target_names:
         data = TimelineData(data_dir, [], [target])
         if data.num_targets("train") and data.num_targets("test"):
             usable.append(target)

@@ -81,7 +81,7 @@ def single(schema: Schema) -> list[Entry]:
     >>> entry.settings.model, entry.settings.groups, entry.settings.targets
     ('atrank', ['item'], ['item'])
     """
-    return [_one2one(name, schema.targets[0], name) for name in model_names()]
+    return [_one2one(name, schema, schema.target_names[0], name) for name in model_names()]
 
 
 def multi(schema: Schema) -> list[Entry]:
@@ -94,12 +94,12 @@ def multi(schema: Schema) -> list[Entry]:
     ['atrank all2all', 'atrank all2one item', 'atrank one2one item']
     """
     entries = []
-    if len(schema.targets) > 1:
+    if len(schema.target_names) > 1:
         entries.append(Entry("atrank all2all", Settings(single_target=True), is_reference=True))
-    for target in schema.targets:
+    for target in schema.target_names:
         settings = Settings(targets=[target])
         entries.append(Entry(f"atrank all2one {target}", settings, is_reference=True))
-        entries += [_one2one(m, target, f"{m} one2one {target}") for m in _paper_models()]
+        entries += [_one2one(m, schema, target, f"{m} one2one {target}") for m in _paper_models()]
     return entries
 
 
@@ -152,9 +152,10 @@ def _paper_models() -> list[str]:
     return [name for name in model_names() if model_class(name).is_in_paper]
 
 
-def _one2one(model: str, target: str, label: str) -> Entry:
+def _one2one(model: str, schema: Schema, target: str, label: str) -> Entry:
+    group = schema.target(target).group
     best_settings = model_class(model).best_settings
-    settings = Settings(model=model, groups=[target], targets=[target], **best_settings)
+    settings = Settings(model=model, groups=[group], targets=[target], **best_settings)
     return Entry(label, settings, is_reference=model == _REFERENCE)
 
 

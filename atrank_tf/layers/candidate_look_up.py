@@ -132,7 +132,8 @@ class CandidateLookUp(keras.layers.Layer):
         found = sorted_touches(of_user(keys, ragged.row_ids(touched)), times)
         recurrence = {}
         for target, objects in candidates.items():
-            values = self._values(target, objects, (fingerprints or {}).get(target))
+            group = self.schema.target(target).group
+            values = self._values(group, objects, (fingerprints or {}).get(target))
             if isinstance(query_time, dict):
                 query_times = query_time[target].flat_values
             else:

@@ -22,8 +22,7 @@ class ObjectBias(EmbeddingTable):
     Example:
 
     >>> bias = ObjectBias(num_embeddings=3)
-    >>> catalog = {"embedding_indices": np.array([0, 1, 2]), "train_counts": np.array([0, 9, 1])}
-    >>> bias.set_log_odds(catalog)
+    >>> bias.set_log_odds(indices=np.array([0, 1, 2]), counts=np.array([0, 9, 1]))
     >>> np.round(bias(tf.constant([1, 2])), 2)
     array([ 0.84, -0.77], dtype=float32)
     """
@@ -32,7 +31,7 @@ class ObjectBias(EmbeddingTable):
         fixed = {"width": 1, "initializer": "zeros", "l2": 0.0, "dtype": "float32"}
         super().__init__(num_embeddings, **{**kwargs, **fixed})
 
-    def set_log_odds(self, objects: dict[str, np.ndarray]) -> None:
+    def set_log_odds(self, indices: np.ndarray, counts: np.ndarray) -> None:
         """Starts each bias where popularity alone would have it.
 
         A positive is drawn by how often objects occur, a negative uniformly, so the log-odds of
@@ -40,10 +39,10 @@ class ObjectBias(EmbeddingTable):
         what popularity does not explain.
 
         Args:
-            objects: Of the group's catalog `embedding_indices` and `train_counts`, both int64
-                [num_objects].
+            indices: Embedding index of each object, int64 [num_objects].
+            counts: How often each was a positive in training, int64 [num_objects].
         """
-        indices, counts = objects["embedding_indices"], objects["train_counts"] + 1.0
+        counts = counts + 1.0
         totals = np.bincount(indices, counts, self.num_embeddings)
         num_sharing = np.bincount(indices, minlength=self.num_embeddings)
         means = totals / np.maximum(1, num_sharing)

@@ -13,6 +13,7 @@ from atrank_tf.layers.embedding_table import EmbeddingTable
 from atrank_tf.layers.object_bias import ObjectBias
 from atrank_tf.layers.object_encoder import ObjectEncoder
 from data_pipeline import ragged
+from data_pipeline.catalog import target_counts
 from data_pipeline.schema import Schema
 
 
@@ -105,10 +106,30 @@ class TokenEncoder(keras.layers.Layer):
             for group in schema.groups
         }
         self.biases = {
-            target: ObjectBias(schema.vocabulary(target).num_embeddings, name=f"{target}_bias")
-            for target in schema.targets
+            target: ObjectBias(
+                schema.vocabulary(schema.target(target).group).num_embeddings, name=f"{target}_bias"
+            )
+            for target in schema.target_names
+        }
+        # Targets of one group tell their candidates apart by these alone.
+        groups = [schema.target(target).group for target in schema.target_names]
+        self.heads = {
+            target: self._new_head(target)
+            for target, group in zip(schema.target_names, groups, strict=True)
+            if groups.count(group) > 1
         }
         self.built = True
+
+    def _new_head(self, target: str) -> keras.layers.Dense:
+        identity = keras.initializers.Identity()
+        head = keras.layers.Dense(
+            self.width,
+            kernel_initializer=identity,
+            name=f"{target}_head",
+            dtype=self.dtype_policy,
+        )
+        head.build((None, self.width))
+        return head
 
     def set_catalog(self, catalog: dict[str, dict[str, np.ndarray]]) -> None:
         """Sets the objects of each group, and biases where negatives are sampled.
@@ -118,8 +139,11 @@ class TokenEncoder(keras.layers.Layer):
         """
         for name, objects in catalog.items():
             self.behaviors[name].objects.set_objects(objects)
-            if name in self.biases and not self.schema.group(name).impressions:
-                self.biases[name].set_log_odds(objects)
+        for target, bias in self.biases.items():
+            group = self.schema.target_group(target)
+            if not group.impressions:
+                indices = catalog[group.name]["embedding_indices"]
+                bias.set_log_odds(indices, target_counts(catalog, self.schema, target))
 
     def call(
         self,
@@ -177,7 +201,11 @@ class TokenEncoder(keras.layers.Layer):
         Returns:
             float [batch, (candidates), width].
         """
-        return self.behaviors[target].candidates(objects, training=training)
+        group = self.schema.target(target).group
+        encoded = self.behaviors[group].candidates(objects, training=training)
+        if target not in self.heads:
+            return encoded
+        return ragged.like(encoded, self.heads[target](encoded.flat_values))
 
     def bias(self, target: str, objects: tf.RaggedTensor) -> tf.Tensor:
         """Returns the bias of each candidate.
@@ -189,7 +217,8 @@ class TokenEncoder(keras.layers.Layer):
         Returns:
             float32 [all candidates].
         """
-        indices = self.behaviors[target].objects.embedding_index(objects.flat_values)
+        group = self.schema.target(target).group
+        indices = self.behaviors[group].objects.embedding_index(objects.flat_values)
         return self.biases[target](indices)
 
     def with_bias(

@@ -132,7 +132,7 @@ class Ranker(keras.Model):
                 target: Recurrence(
                     schema, target, name=f"{target}_recurrence", dtype=self.dtype_policy
                 )
-                for target in schema.targets
+                for target in schema.target_names
             }
         self.look_ups = None
         if self.looks_up(recurrence=recurrence):
@@ -252,7 +252,9 @@ class Ranker(keras.Model):
             recurrence = self.look_ups.look_up(touched, inputs["candidates"], query_time)
         state = self.encode(history, query_time, inputs.get("user"), training=training)
         logits = self.score(state, inputs["candidates"], query_time, recurrence, training=training)
-        flat = [logits[target].flat_values for target in self.schema.targets if target in logits]
+        flat = [
+            logits[target].flat_values for target in self.schema.target_names if target in logits
+        ]
         return tf.concat([tf.zeros([0]), *flat], axis=0)
 
     def save(

@@ -38,8 +38,8 @@ def build_model(data: TimelineData, settings: Settings, batches_an_epoch: int) -
     0.002...
     """
     if issubclass(_LOSSES[settings.loss], PairwiseLoss):
-        for target in data.schema.targets:
-            if data.schema.group(target).impressions:
+        for target in data.schema.target_names:
+            if data.schema.target_group(target).impressions:
                 raise UserError(
                     f"loss {settings.loss!r} compares a positive with its sampled negatives, but "
                     f"candidates of {target} were logged with labels: use 'pointwise'"

@@ -4,6 +4,7 @@ All of it is whole-array work: nothing here runs per user or per event. Of each 
 group the events stand together, sorted by time.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,6 +13,8 @@ from data_pipeline import ragged
 from data_pipeline.schema import Group, Schema
 
 Block = dict[str, Any]
+
+_EVENT = ("time", "object", "action")
 
 # Where a range starts and ends, int64 [n] each.
 Range = tuple[tf.Tensor, tf.Tensor]
@@ -43,19 +46,76 @@ def parse_timelines(records: tf.Tensor, schema: Schema) -> Block:
         if group.impressions:
             names += ["candidate", "candidate_time", "label"]
         features |= {f"{group.name}/{name}": several for name in names}
-    return tf.io.parse_example(records, features)
+    return with_targets(tf.io.parse_example(records, features), schema)
 
 
-def target_features(group: Group) -> tuple[str, str]:
-    """Returns the names of the features that hold the targets' times and objects.
+def with_targets(block: Block, schema: Schema) -> Block:
+    """Adds to a block what is predicted, in the order of its groups' events.
+
+    Returns:
+        The block and of each target `target/NAME/time`, `/object`, and `/action`, or of logged
+        candidates `/label`: int64 [users, (targets)].
 
     Example:
 
-    >>> target_features(Group("item"))
-    ('item/time', 'item/object')
+    >>> item = Group("item", actions=("view", "buy"), target_actions=("buy",))
+    >>> block = {"item/action": tf.ragged.constant([[1, 2, 2], [1]], tf.int64)}
+    >>> block |= {f"item/{name}": block["item/action"] for name in ("time", "object")}
+    >>> with_targets(block, Schema((item,), ("item",)))["target/item/action"].to_list()
+    [[2, 2], []]
     """
-    names = ("candidate_time", "candidate") if group.impressions else ("time", "object")
-    return f"{group.name}/{names[0]}", f"{group.name}/{names[1]}"
+    block = dict(block)
+    for name in schema.target_names:
+        target, group = schema.target(name), schema.target_group(name)
+        if group.impressions:
+            bit = schema.label_columns(group.name).index(target.label)
+            labels = block[f"{group.name}/label"]
+            shifted = tf.bitwise.right_shift(labels.flat_values, tf.constant(bit, tf.int64))
+            of_target = ragged.like(labels, tf.bitwise.bitwise_and(shifted, 1))
+            columns = {
+                "time": block[f"{group.name}/candidate_time"],
+                "object": block[f"{group.name}/candidate"],
+                "label": of_target,
+            }
+        else:
+            columns = {
+                n: block[f"{group.name}/{n}"] for n in _EVENT if f"{group.name}/{n}" in block
+            }
+            if target.actions:
+                indices = [1 + group.actions.index(action) for action in target.actions]
+                columns = _of_actions(columns, indices)
+        block |= {f"target/{name}/{column}": values for column, values in columns.items()}
+    return block
+
+
+def _of_actions(
+    columns: dict[str, tf.RaggedTensor], actions: Sequence[int]
+) -> dict[str, tf.RaggedTensor]:
+    """The events of some actions."""
+    taken = columns["action"]
+    is_of = tf.reduce_any(
+        taken.flat_values[:, tf.newaxis] == tf.constant(actions, tf.int64), axis=1
+    )
+    rows = tf.boolean_mask(ragged.row_ids(taken), is_of)
+    return {
+        name: ragged.from_value_rowids(
+            tf.boolean_mask(values.flat_values, is_of), rows, nrows=taken.nrows(), validate=False
+        )
+        for name, values in columns.items()
+    }
+
+
+def target_times(block: Block, target: str) -> tf.RaggedTensor:
+    """Returns the times of what is predicted, int64 [users, (targets)].
+
+    Example:
+
+    >>> block = {"item/time": tf.ragged.constant([[10, 20]], tf.int64)}
+    >>> block = with_targets(block, Schema((Group("item"),), ("item",)))
+    >>> target_times(block, "item").to_list()
+    [[10, 20]]
+    """
+    return block[f"target/{target}/time"]
 
 
 def time_keys(times: tf.RaggedTensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from data_pipeline import ragged
 from data_pipeline.batches import negatives
-from data_pipeline.batches.block import Block, target_features
+from data_pipeline.batches.block import Block
 from data_pipeline.batches.draws import draw, num_negatives
 from data_pipeline.batches.look_ups import ObjectValues, values_of
 from data_pipeline.batches.options import BatchOptions
@@ -54,6 +54,8 @@ def make_batch(
     >>> ranges = {"item": (ones - 1, ones)}
     >>> rows = {"user": ones - 1, "batch": ones - 1, "time": ones, "history": ranges}
     >>> block |= {"user_index": ones, "rows": rows | {"targets": ranges}}
+    >>> from data_pipeline.batches.block import with_targets
+    >>> block = with_targets(block, schema)
     >>> options = BatchOptions(look_ups=False).resolved("test", ["item"])
     >>> inputs, labels = make_batch(block, ones[0] - 1, schema, "test", options, [ones, ones])
     >>> sorted(inputs), labels.numpy().tolist()
@@ -73,9 +75,10 @@ def make_batch(
     actions = {}
     labels = []
     weights = []
-    for target in schema.targets:
+    for target in schema.target_names:
+        group = schema.target_group(target)
         candidates[target], times, target_labels = _candidates(
-            block, schema.group(target), split, rows, options, seed
+            block, target, group, split, rows, options, seed
         )
         if times is None:
             times = ragged.spread(candidates[target], rows["time"])
@@ -88,13 +91,13 @@ def make_batch(
                     block["touches"],
                     schema,
                     target,
-                    values_of(values[target], candidates[target].flat_values),
+                    values_of(values[group.name], candidates[target].flat_values),
                     times.flat_values,
                     users,
                 )
             )
         if split != "train":
-            actions[target] = _actions(block, schema.group(target), rows, candidates[target])
+            actions[target] = _actions(block, target, group, rows, candidates[target])
         labels.append(target_labels)
         if options.target_weights:
             weight = float(options.target_weights.get(target, 1.0))
@@ -123,37 +126,38 @@ def _rows_of_batch(block: Block, index: tf.Tensor) -> dict[str, Any]:
 
 def _candidates(
     block: Block,
+    target: str,
     group: Group,
     split: str,
     rows: dict[str, Any],
     options: BatchOptions,
     seed: tf.Tensor,
 ) -> tuple[tf.RaggedTensor, tf.RaggedTensor | None, tf.Tensor]:
-    """A target group's candidates, their query times where they may differ, and flat labels."""
-    targets = tf.ragged.range(*rows["targets"][group.name])
+    """A target's candidates, their query times where they may differ, and flat labels."""
+    targets = tf.ragged.range(*rows["targets"][target])
     if group.impressions:
-        time_feature, object_feature = target_features(group)
-        objects = _gather(block, object_feature, targets)
-        times = _gather(block, time_feature, targets)
-        labels = _gather(block, f"{group.name}/label", targets).flat_values
+        objects = _gather(block, f"target/{target}/object", targets)
+        times = _gather(block, f"target/{target}/time", targets)
+        labels = _gather(block, f"target/{target}/label", targets).flat_values
         return objects, times, tf.cast(labels, tf.float32)
     # Of the name alone: a target's negatives are the same whatever else is predicted.
-    salt = tf.concat([seed, [zlib.crc32(group.name.encode())]], axis=0)
+    salt = tf.concat([seed, [zlib.crc32(target.encode())]], axis=0)
     if split == "train":
-        return _training_candidates(block, group, rows["user"], targets, options, salt)
+        return _training_candidates(block, target, group, rows["user"], targets, options, salt)
     objects, labels = _evaluation_candidates(
-        block, group, split, rows["user"], rows["time"], targets, options, salt
+        block, target, group, split, rows["user"], rows["time"], targets, options, salt
     )
     return objects, None, labels
 
 
 def _actions(
-    block: Block, group: Group, rows: dict[str, Any], candidates: tf.RaggedTensor
+    block: Block, target: str, group: Group, rows: dict[str, Any], candidates: tf.RaggedTensor
 ) -> tf.RaggedTensor:
     """Action index of each positive, which stand before the negatives; 0 of all else."""
     if group.impressions:
         return tf.zeros_like(candidates)
-    taken = _gather(block, f"{group.name}/action", tf.ragged.range(*rows["targets"][group.name]))
+    positions = tf.ragged.range(*rows["targets"][target])
+    taken = _gather(block, f"target/{target}/action", positions)
     num_others = candidates.row_lengths() - taken.row_lengths()
     others = tf.ragged.range(num_others)
     return ragged.like(candidates, tf.concat([taken, tf.zeros_like(others)], axis=1).flat_values)
@@ -166,6 +170,7 @@ def _gather(block: Block, feature: str, positions: tf.RaggedTensor) -> tf.Ragged
 
 def _training_candidates(
     block: Block,
+    target: str,
     group: Group,
     users: tf.Tensor,
     targets: tf.RaggedTensor,
@@ -173,20 +178,20 @@ def _training_candidates(
     seed: tf.Tensor,
 ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Tensor]:
     """Each positive before its own negatives: their objects, query times, and flat labels."""
-    time_feature, object_feature = target_features(group)
-    positives = _gather(block, object_feature, targets).flat_values
-    times = _gather(block, time_feature, targets).flat_values
+    positives = _gather(block, f"target/{target}/object", targets).flat_values
+    times = _gather(block, f"target/{target}/time", targets).flat_values
     owners = ragged.per_value(targets, users)
-    rows = tf.gather(block[f"{group.name}/excluded_row"], targets.flat_values)
+    rows = tf.gather(block[f"{target}/excluded_row"], targets.flat_values)
     of_each = options.num_negatives
     assert of_each is not None  # It is resolved.
     # A query's first positive has the first negatives of its order, and so on.
-    first = of_each * tf.gather(block[f"{group.name}/position"], targets.flat_values)
+    first = of_each * tf.gather(block[f"{target}/position"], targets.flat_values)
     order = negatives.random_numbers(
         *tf.unstack(seed), tf.gather(block["user_index"], owners), times
     )
     sampled = draw(
         block,
+        target,
         group,
         "train",
         options,
@@ -194,7 +199,7 @@ def _training_candidates(
         tf.reshape(first[:, tf.newaxis] + tf.range(of_each, dtype=tf.int64), [-1]),
         tf.repeat(order, of_each),
     )
-    any_left = num_negatives(block, group, "train", options) > 0
+    any_left = num_negatives(block, target, group, "train", options) > 0
     has_negatives = tf.gather(any_left, rows)[:, tf.newaxis]
     # A column for the positive, then one for each negative.
     sampled = tf.reshape(sampled, [-1, of_each])
@@ -216,6 +221,7 @@ def _training_candidates(
 
 def _evaluation_candidates(
     block: Block,
+    target: str,
     group: Group,
     split: str,
     users: tf.Tensor,
@@ -225,13 +231,13 @@ def _evaluation_candidates(
     seed: tf.Tensor,
 ) -> tuple[tf.RaggedTensor, tf.Tensor]:
     """Each query's positives before its negatives: their objects, and flat labels."""
-    positives = _gather(block, target_features(group)[1], targets)
+    positives = _gather(block, f"target/{target}/object", targets)
     # A row's targets are of one time: the first tells what its negatives keep clear of.
-    excluded_row = tf.concat([block[f"{group.name}/excluded_row"], [0]], axis=0)
+    excluded_row = tf.concat([block[f"{target}/excluded_row"], [0]], axis=0)
     first = tf.concat([targets.flat_values, [0]], axis=0)
     rows = tf.gather(excluded_row, tf.gather(first, targets.row_starts()))
     rows = tf.where(targets.row_lengths() > 0, rows, 0)
-    drawable = tf.concat([num_negatives(block, group, split, options), [0]], axis=0)
+    drawable = tf.concat([num_negatives(block, target, group, split, options), [0]], axis=0)
     of_rows = tf.where(positives.row_lengths() > 0, tf.gather(drawable, rows), 0)
     draws = tf.ragged.range(of_rows)
     order = negatives.random_numbers(
@@ -239,6 +245,7 @@ def _evaluation_candidates(
     )
     sampled = draw(
         block,
+        target,
         group,
         split,
         options,

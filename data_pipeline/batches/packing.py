@@ -4,8 +4,8 @@ A batch holds about `max_tokens` events and candidates. Rows of like length shar
 padding them to one length costs little.
 """
 
-import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -42,6 +42,8 @@ def pack_rows(
     >>> schema = Schema((Group("item"),), ("item",))
     >>> block = dict.fromkeys(("validation_start", "test_start"), tf.constant([30], tf.int64))
     >>> block["item/time"] = tf.ragged.constant([[10, 20, 20, 30]], tf.int64)
+    >>> from data_pipeline.batches.block import with_targets
+    >>> block = with_targets(block, schema)
     >>> options = BatchOptions().resolved("train", ["item"])
     >>> packed = pack_rows(block, schema, "train", options, tf.constant([0, 0], tf.int64))
     >>> packed["rows"]["batch"].numpy().tolist()  # The queries at 10 and 20 share a batch.
@@ -53,11 +55,11 @@ def pack_rows(
     counts = tf.zeros_like(lengths)
     for target, (starts, limits) in rows["targets"].items():
         num_targets = limits - starts
-        is_labelled = bool(schema.group(target).impressions)
+        is_labelled = bool(schema.target_group(target).impressions)
         if is_labelled:
             counts += num_targets
         else:
-            pool = pool_size(schema.group(target), split)
+            pool = pool_size(schema.target_group(target), split)
             counts += _num_candidates(num_targets, split, options, pool)
     order = _batch_order(lengths, counts, split == "train", seed + 1)
     order = tf.gather(order, tf.argsort(tf.gather(rows["kind"], order), stable=True))
@@ -84,14 +86,22 @@ def _rows(
 ) -> dict[str, Any]:
     """The rows cut out of a block, and the `kind` of each: rows of a kind may share a batch."""
     cut = window_rows if options.rows == "windows" else query_rows
-    kinds = [(target,) for target in schema.targets] if options.single_target else [schema.targets]
+    names = schema.target_names
+    kinds = [(target,) for target in names] if options.single_target else [names]
     rows_of_kinds = []
     for kind, targets in enumerate(kinds):
-        rows = cut(block, dataclasses.replace(schema, targets=targets), split, options, seed)
+        rows = cut(block, _of_targets(schema, targets), split, options, seed)
         zeros = tf.zeros_like(rows["user"])
-        ranges = {target: rows["targets"].get(target, (zeros, zeros)) for target in schema.targets}
+        ranges = {
+            target: rows["targets"].get(target, (zeros, zeros)) for target in schema.target_names
+        }
         rows_of_kinds.append(rows | {"targets": ranges, "kind": zeros + kind})
     return tf.nest.map_structure(lambda *columns: tf.concat(columns, axis=0), *rows_of_kinds)
+
+
+def _of_targets(schema: Schema, names: Sequence[str]) -> Schema:
+    """The schema of some of its targets, which reads all of its groups."""
+    return schema.select([group.name for group in schema.groups], names)
 
 
 def _num_candidates(

@@ -12,7 +12,7 @@ from data_pipeline.batches.block import (
     is_new,
     key_time,
     key_user,
-    target_features,
+    target_times,
     time_keys,
 )
 from data_pipeline.batches.options import BatchOptions
@@ -39,14 +39,16 @@ def query_rows(
     >>> schema = Schema((Group("item"),), ("item",))
     >>> block = dict.fromkeys(("validation_start", "test_start"), tf.constant([30], tf.int64))
     >>> block["item/time"] = tf.ragged.constant([[10, 20, 20, 30]], tf.int64)
+    >>> from data_pipeline.batches.block import with_targets
+    >>> block = with_targets(block, schema)
     >>> seed = tf.constant([0, 0], tf.int64)
     >>> query_rows(block, schema, "train", BatchOptions(), seed)["time"].numpy().tolist()
     [10, 20]
     """
-    times = {target: block[target_features(schema.group(target))[0]] for target in schema.targets}
+    times = {target: target_times(block, target) for target in schema.target_names}
     target_keys = [
-        tf.boolean_mask(time_keys(target_times), in_split(block, target_times, split))
-        for target_times in times.values()
+        tf.boolean_mask(time_keys(of_target), in_split(block, of_target, split))
+        for of_target in times.values()
     ]
     query_keys = tf.sort(tf.concat(target_keys, axis=0))
     query_keys = tf.boolean_mask(query_keys, is_new(query_keys))
@@ -57,8 +59,8 @@ def query_rows(
         "time": key_time(query_keys),
         "history": history_ranges(block, schema, options.max_history, query_keys),
         "targets": {
-            target: equal_ranges(time_keys(target_times), query_keys)
-            for target, target_times in times.items()
+            target: equal_ranges(time_keys(of_target), query_keys)
+            for target, of_target in times.items()
         },
     }
 

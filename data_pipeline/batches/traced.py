@@ -31,7 +31,7 @@ class Traced(NamedTuple):
     Example:
 
     >>> data = TimelineData(toy_data())
-    >>> options = BatchOptions().resolved("test", data.schema.targets)
+    >>> options = BatchOptions().resolved("test", data.schema.target_names)
     >>> graphs = traced(data.schema, "test", options)
     >>> shard = tf.data.TFRecordDataset(str(data.directory / data.manifest.shards[0].file))
     >>> seed = tf.zeros([2], tf.int64)

@@ -26,7 +26,6 @@ from data_pipeline.batches.block import (
     in_split,
     is_new,
     key_user,
-    target_features,
     time_keys,
 )
 from data_pipeline.batches.options import BatchOptions
@@ -69,7 +68,7 @@ def window_rows(
     """
     size = max(1, options.max_history // 2)
     event_times = [f"{group.name}/time" for group in schema.groups]
-    target_times = {target: target_features(schema.group(target))[0] for target in schema.targets}
+    target_times = {target: _times_name(schema, target) for target in schema.target_names}
     names = list(dict.fromkeys([*event_times, *target_times.values()]))
     window_keys = _window_keys(block, names, split, size, seed)
 
@@ -91,6 +90,14 @@ def window_rows(
         },
         "targets": targets,
     }
+
+
+def _times_name(schema: Schema, target: str) -> str:
+    """The name of a target's times in a block: where they are a group's, they count once."""
+    group = schema.target_group(target)
+    if group.impressions:
+        return f"{group.name}/candidate_time"
+    return f"target/{target}/time" if schema.target(target).actions else f"{group.name}/time"
 
 
 def _window_keys(

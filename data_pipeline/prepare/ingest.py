@@ -23,7 +23,8 @@ from data_pipeline.prepare.rejections import Rejections
 from data_pipeline.readers import Batch, estimate_rows, expand, read_batches
 from data_pipeline.schema import Columns, Group, Schema
 
-# In `label` of a partition: an event, which is no labelled target.
+# In `label` of a partition: an event, which is no labelled target. Others have a bit for each of
+# `Schema.label_columns`.
 EVENT = -1
 
 
@@ -108,7 +109,11 @@ class Ingest:
 
     def __init__(self, schema: Schema, base: Path, rejections: Rejections) -> None:
         opened = [open_objects(group, base) for group in schema.groups]
-        self.schema = dataclasses.replace(schema, groups=tuple(group for group, _ in opened))
+        groups = (
+            dataclasses.replace(group, labels=schema.label_columns(group.name))
+            for group, _ in opened
+        )
+        self.schema = dataclasses.replace(schema, groups=tuple(groups))
         self.objects: dict[str, Objects] = {g.name: o for g, o in opened if o is not None}
         self.files: list[tuple[str, Columns]] = []
         self._rejections = rejections
@@ -117,8 +122,8 @@ class Ingest:
         """Reads all tables into partitions.
 
         Each event has its `user` (int64 or str), `group` (its position in the schema), `label`
-        (`EVENT`, or 0 or 1), `object` (its object number), `action` (action index) and `time`;
-        and for messages the `file` and the log `row` that it came from.
+        (`EVENT`, or a bit for each label), `object` (its object number), `action` (action index)
+        and `time`; and for messages the `file` and the log `row` that it came from.
         """
         self._settle_id_types(tables)
         total = estimate_rows([file for table in tables for file in table.files])
@@ -172,10 +177,25 @@ class Ingest:
         if table.group is None:
             names.append(columns.group)
         if table.is_labelled:
-            names.append(columns.label)
+            names += self._label_columns(table)
         elif self._has_actions(table):
             names.append(_action_column(columns))
         return names
+
+    def _label_columns(self, table: Table) -> tuple[str, ...]:
+        assert table.group is not None  # Each table of labelled targets is of one.
+        return self.schema.label_columns(table.group)
+
+    def _labels(self, data: pa.Table, table: Table) -> tuple[np.ndarray, list[Problem]]:
+        """A bit for each label of each log row, or `EVENT`."""
+        if not table.is_labelled:
+            return np.full(data.num_rows, EVENT), []
+        labels, problems = np.zeros(data.num_rows, np.int64), []
+        for bit, column in enumerate(self._label_columns(table)):
+            values, problems_of_column = parse_choice(data[column], column, ["0", "1"], "label")
+            labels += np.maximum(values, 0) << bit
+            problems += problems_of_column
+        return labels, problems
 
     def _has_actions(self, table: Table) -> bool:
         groups = self.schema.groups
@@ -187,7 +207,7 @@ class Ingest:
         users, user_problems = parse_ids(data[columns.user], columns.user, self.schema.user_id_type)
         times, time_problems = parse_times(data[columns.time], columns.time, self.schema.time_unit)
         groups, group_problems = self._group_positions(data, table)
-        labels, label_problems = _labels(data, table)
+        labels, label_problems = self._labels(data, table)
         objects, actions, object_problems = self._objects_and_actions(data, table, groups)
         # The first problem of a log row is the one reported.
         problems = [
@@ -289,14 +309,6 @@ def _object_ids(batch: Batch, table: Table, group: Group) -> pa.ChunkedArray:
         return ids
     in_group = as_strings(batch.table[table.columns.group]) == group.name
     return ids.filter(pa.array(in_group))
-
-
-def _labels(data: pa.Table, table: Table) -> tuple[np.ndarray, list[Problem]]:
-    """The label of each log row: 0 or 1, or `EVENT`."""
-    if not table.is_labelled:
-        return np.full(data.num_rows, EVENT), []
-    column = table.columns.label
-    return parse_choice(data[column], column, ["0", "1"], "label")
 
 
 def _action_column(columns: Columns) -> str:

@@ -6,6 +6,7 @@ prepared data and models know it; `data_pipeline.schema.Group` says in which ord
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,7 @@ class Objects:
         self._is_logged = np.zeros(0, bool)
         self._occurrences = np.zeros(0, np.int64)
         self._counts = np.zeros(0, np.int64)
+        self._target_counts: dict[str, np.ndarray] = {}
         if table is not None:
             self._read(table)
         self._grow()
@@ -91,15 +93,26 @@ class Objects:
             numbers = self._index.get_indexer(ids)  # type: ignore[arg-type]
         return numbers
 
-    def count(self, numbers: np.ndarray, is_training: np.ndarray, is_taken: np.ndarray) -> None:
+    def count(
+        self,
+        numbers: np.ndarray,
+        is_training: np.ndarray,
+        is_taken: np.ndarray,
+        is_target: Mapping[str, np.ndarray],
+    ) -> None:
         """Counts occurrences.
 
         Args:
             numbers: Object numbers of what occurred, int64 [n].
             is_training: Whether in the training period, bool [n].
             is_taken: Whether anything was done to it: not so for a candidate shown in vain.
+            is_target: By target of the group which are its positives, bool [n].
         """
         size = len(self._counts)
+        for name, mask in is_target.items():
+            counted = np.bincount(numbers[is_training & mask], minlength=size)
+            before = self._target_counts.get(name, np.zeros(0, np.int64))
+            self._target_counts[name] = counted + np.pad(before, (0, size - len(before)))
         self._is_logged[numbers] = True
         self._occurrences += np.bincount(numbers[is_training], minlength=size)
         self._counts += np.bincount(numbers[is_training & is_taken], minlength=size)
@@ -108,6 +121,11 @@ class Objects:
     def train_counts(self) -> np.ndarray:
         """How often each object was taken in the training period, int64, by object number."""
         return self._counts
+
+    def target_counts(self, target: str) -> np.ndarray:
+        """Returns how often each object was a positive of a target in the training period."""
+        counts = self._target_counts.get(target, np.zeros(0, np.int64))
+        return np.pad(counts, (0, len(self._counts) - len(counts)))
 
     @property
     def train_occurrences(self) -> np.ndarray:

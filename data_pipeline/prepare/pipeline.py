@@ -173,7 +173,12 @@ def _write(
     schema = dataclasses.replace(
         schema,
         num_users=1 + len(users),
-        groups=tuple(_with_negatives(group, repeats.get(group.name)) for group in schema.groups),
+        groups=tuple(
+            _with_negatives(
+                group, [x for t, x in repeats.items() if schema.target(t).group == group.name]
+            )
+            for group in schema.groups
+        ),
     )
     schema.save(result)
     prepared = Manifest(
@@ -249,11 +254,12 @@ class _Totals:
         self._schema = schema
         self.events = {group.name: 0 for group in schema.groups}
         self.targets = {
-            split: dict.fromkeys(schema.targets, 0) for split in ("train", "validation", "test")
+            split: dict.fromkeys(schema.target_names, 0)
+            for split in ("train", "validation", "test")
         }
         self.time_range = (timelines.NEVER, 0)
         self.last_trained = 0
-        sampled = [name for name in schema.targets if not schema.group(name).impressions]
+        sampled = [t for t in schema.target_names if not schema.target_group(t).impressions]
         self._repeats = dict.fromkeys(sampled, 0)
 
     def repeats(self) -> dict[str, float]:
@@ -266,17 +272,19 @@ class _Totals:
         is_test = events["time"] >= part.test_start[events["user"]]
         is_train = timelines.is_training(part)
         splits = {"train": is_train, "validation": ~is_train & ~is_test, "test": is_test}
-        is_target = timelines.is_target(events, self._schema)
         is_event = events["label"] == EVENT
         for position, group in enumerate(self._schema.groups):
-            in_group = events["group"] == position
-            self.events[group.name] += int((in_group & is_event).sum())
-            if group.name in self._schema.targets:
-                for split, in_split in splits.items():
-                    self.targets[split][group.name] += int((in_group & is_target & in_split).sum())
-            if group.name in self._repeats:
-                is_repeat = timelines.is_repeat(events, in_group & is_event)
-                self._repeats[group.name] += int((is_repeat & is_train).sum())
+            self.events[group.name] += int(((events["group"] == position) & is_event).sum())
+        groups = [group.name for group in self._schema.groups]
+        for name in self._schema.target_names:
+            is_target = timelines.is_target(events, self._schema, name)
+            for split, in_split in splits.items():
+                self.targets[split][name] += int((is_target & in_split).sum())
+            if name in self._repeats:
+                position = groups.index(self._schema.target(name).group)
+                is_repeat = timelines.is_repeat(events, (events["group"] == position) & is_event)
+                self._repeats[name] += int((is_repeat & is_target & is_train).sum())
+        is_target = timelines.is_target(events, self._schema)
         trained = events["time"][is_target & is_train]
         self.last_trained = max(self.last_trained, int(trained.max(initial=0)))
         first, last = self.time_range
@@ -286,11 +294,11 @@ class _Totals:
         )
 
 
-def _with_negatives(group: Group, repeats: float | None) -> Group:
-    """The group with what its negatives are, chosen by the share of repeats among its targets."""
-    if group.negatives or group.impressions or repeats is None:
+def _with_negatives(group: Group, repeats: Sequence[float]) -> Group:
+    """The group with what its negatives are, chosen by the shares of repeats among its targets."""
+    if group.negatives or group.impressions or not repeats:
         return group
-    is_recurring = repeats > _RECURRING_SHARE
+    is_recurring = max(repeats) > _RECURRING_SHARE
     return dataclasses.replace(group, negatives="untaken" if is_recurring else "untouched")
 
 

@@ -117,6 +117,7 @@ def count_objects(timelines: Timelines, schema: Schema, objects: Mapping[str, Ob
     >>> items = Objects(schema.groups[0], None)
     >>> events = {"user": np.array([0, 0]), "time": np.array([10, 20]), "group": np.array([0, 0])}
     >>> events |= {"object": items.numbers(np.array([5, 6])), "label": np.array([EVENT, EVENT])}
+    >>> events |= {"action": np.array([1, 1])}
     >>> timelines = Timelines(np.array([7]), np.array([20]), np.array([30]), events)
     >>> count_objects(timelines, schema, {"item": items})
     >>> items.train_counts.tolist(), items.num_logged
@@ -127,29 +128,65 @@ def count_objects(timelines: Timelines, schema: Schema, objects: Mapping[str, Ob
     for position, group in enumerate(schema.groups):
         in_group = events["group"] == position
         is_taken = events["label"][in_group] != 0
-        objects[group.name].count(events["object"][in_group], in_training[in_group], is_taken)
+        positives = {
+            name: is_positive(events, schema, name)[in_group]
+            for name in schema.target_names
+            if schema.target(name).group == group.name
+        }
+        objects[group.name].count(
+            events["object"][in_group], in_training[in_group], is_taken, positives
+        )
 
 
-def is_target(events: dict[str, np.ndarray], schema: Schema) -> np.ndarray:
+def is_target(events: dict[str, np.ndarray], schema: Schema, target: str = "") -> np.ndarray:
     """Returns which entries are targets: bool [entries].
 
     Args:
         events: The events of timelines.
         schema: The schema: a group with labelled targets has no others.
+        target: Which target; "" for any.
 
     Example:
 
     >>> schema = Schema((Group("item"), Group("query")), targets=("item",))
-    >>> is_target({"group": np.array([0, 1]), "label": np.array([EVENT, EVENT])}, schema).tolist()
+    >>> events = {"group": np.array([0, 1]), "label": np.array([EVENT, EVENT])}
+    >>> is_target(events, schema).tolist()
     [True, False]
     """
     is_labelled = events["label"] != EVENT
     are_targets = np.zeros(len(events["group"]), bool)
-    for position, group in enumerate(schema.groups):
-        if group.name in schema.targets:
-            in_group = events["group"] == position
-            are_targets |= in_group & (is_labelled == bool(group.impressions))
+    positions = {group.name: i for i, group in enumerate(schema.groups)}
+    for name in [target] if target else schema.target_names:
+        group, actions = schema.target_group(name), schema.target(name).actions
+        of_target = events["group"] == positions[group.name]
+        of_target &= is_labelled == bool(group.impressions)
+        if actions:
+            of_target &= np.isin(events["action"], [1 + group.actions.index(a) for a in actions])
+        are_targets |= of_target
     return are_targets
+
+
+def is_positive(events: dict[str, np.ndarray], schema: Schema, target: str) -> np.ndarray:
+    """Returns which entries are positives of a target: bool [entries].
+
+    Args:
+        events: The events of timelines.
+        schema: The schema.
+        target: The target: of logged candidates those with its label.
+
+    Example:
+
+    >>> schema = Schema((Group("item", impressions="shown.csv"),), targets=("item",))
+    >>> events = {"group": np.array([0, 0, 0]), "label": np.array([EVENT, 0, 1])}
+    >>> is_positive(events, schema, "item").tolist()
+    [False, False, True]
+    """
+    group = schema.target_group(target)
+    are_targets = is_target(events, schema, target)
+    if not group.impressions:
+        return are_targets
+    bit = schema.label_columns(group.name).index(schema.target(target).label)
+    return are_targets & ((events["label"] >> bit) % 2 == 1)
 
 
 def is_repeat(events: Mapping[str, np.ndarray], among: np.ndarray) -> np.ndarray:

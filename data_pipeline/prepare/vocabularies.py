@@ -72,7 +72,8 @@ def number_objects(
     >>> schema = Schema((Group("item", id_type="int"),), ("item",))
     >>> items = Objects(schema.groups[0], None)
     >>> numbers = items.numbers(np.array([50, 70, 70]))
-    >>> items.count(numbers, is_training=np.ones(3, bool), is_taken=np.ones(3, bool))
+    >>> everything = np.ones(3, bool)
+    >>> items.count(numbers, everything, everything, {"item": everything})
     >>> schema, object_indices = number_objects(schema, {"item": items}, tmp)
     >>> object_indices["item"].tolist()  # Index 0 is for unknown items; 70 is the most frequent.
     [2, 1]
@@ -103,8 +104,16 @@ def number_objects(
         group_objects = objects[group.name]
         order = group_objects.ranked()
         object_indices[group.name] = num_oov + _position_of(order)
+        targets = [t for t in schema.target_names if schema.target(t).group == group.name]
         features = _write_objects(
-            group, group_objects, order, id_indices[group.name], lookups, num_oov, directory
+            group,
+            targets,
+            group_objects,
+            order,
+            id_indices[group.name],
+            lookups,
+            num_oov,
+            directory,
         )
         groups.append(
             dataclasses.replace(
@@ -182,6 +191,7 @@ def _count_values(name: str, schema: Schema, objects: Mapping[str, Objects]) -> 
 
 def _write_objects(
     group: Group,
+    targets: list[str],
     objects: Objects,
     order: np.ndarray,
     id_indices: np.ndarray,
@@ -196,6 +206,8 @@ def _write_objects(
         "embedding_index": id_indices[order],
         "fingerprint": fingerprints(objects.ids[order]),
     }
+    for target in targets:
+        columns[f"train_count:{target}"] = objects.target_counts(target)[order]
     features = []
     for feature in group.features:
         values = objects.features[feature.name]

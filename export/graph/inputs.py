@@ -80,7 +80,7 @@ class RawInputs:
     def candidate(self, inputs: Inputs, target: str) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
         """Returns each row's one candidate: object index and fingerprint, int64 [batch, (1)]."""
         ids = inputs[CANDIDATE]
-        indices = self._object_indices(self.schema.group(target), ids)
+        indices = self._object_indices(self.schema.target_group(target), ids)
         # With splits of its own, not of uniform length: as many candidates are, too.
         rows = ragged.from_row_lengths(indices, tf.ones_like(indices))
         return rows, ragged.like(rows, fingerprint(ids))
@@ -91,7 +91,7 @@ class RawInputs:
         Both are int64 [batch, (candidates)].
         """
         ids = inputs[CANDIDATES]
-        indices = self._object_indices(self.schema.group(target), ids)
+        indices = self._object_indices(self.schema.target_group(target), ids)
         lengths = clip_lengths(inputs[NUM_CANDIDATES], ids)
         rows = ragged.from_tensor(indices, lengths)
         return rows, ragged.from_tensor(fingerprint(ids), lengths)
@@ -114,7 +114,7 @@ class RawInputs:
             for group in self.schema.groups
             for name in HistoryFields(group).columns.values()
         }
-        dtypes[CANDIDATE] = id_dtype(self.schema.group(target))
+        dtypes[CANDIDATE] = id_dtype(self.schema.target_group(target))
         dtypes[REQUEST_TIME] = tf.int64
         parsed = tf.io.parse_example(
             serialized,

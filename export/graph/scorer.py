@@ -59,7 +59,7 @@ class Scorer:
         self.state = StateTensors(template)
         rows, query_time = tf.RaggedTensorSpec([None, None], tf.int64, 1), specs[REQUEST_TIME]
         self._logits, self._weights = {}, {}
-        for target in model.schema.targets:
+        for target in model.schema.target_names:
             self._logits[target] = shared(
                 functools.partial(self._scored, target=target),
                 input_signature=[template, rows, rows, query_time],

@@ -102,6 +102,6 @@ def signature_name(schema: Schema, target: str, verb: str = "score") -> str:
     >>> signature_name(schema, "product"), signature_name(schema, "coupon", "score_candidates")
     ('serving_default', 'score_candidates__coupon')
     """
-    if verb != "encode" and target != schema.targets[0]:
+    if verb != "encode" and target != schema.target_names[0]:
         return f"{verb}__{target}"
     return "serving_default" if verb == "score" else verb

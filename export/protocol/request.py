@@ -87,9 +87,9 @@ def group_by_target(requests: Sequence[Request], schema: Schema) -> dict[str, li
     """
     positions: dict[str, list[int]] = {}
     for position, request in enumerate(requests):
-        target = request.target or schema.targets[0]
-        if target not in schema.targets:
-            raise UserError(f"target {target!r}: expected one of {', '.join(schema.targets)}")
+        target = request.target or schema.target_names[0]
+        if target not in schema.target_names:
+            raise UserError(f"target {target!r}: expected one of {', '.join(schema.target_names)}")
         positions.setdefault(target, []).append(position)
     return positions
 
@@ -112,7 +112,7 @@ def candidate_inputs(requests: Sequence[Request], schema: Schema) -> Inputs:
     ([[101, 102], [103, 0]], [2, 1])
     """
     (target,) = group_by_target(requests, schema)
-    candidates = [_ids(r.candidates, schema.group(target), "candidates") for r in requests]
+    candidates = [_ids(r.candidates, schema.target_group(target), "candidates") for r in requests]
     inputs = {
         CANDIDATES: _padded(candidates),
         NUM_CANDIDATES: np.array([len(ids) for ids in candidates], np.int64),

@@ -60,7 +60,7 @@ def input_specs(schema: Schema, target: str, verb: str, state: Specs) -> Specs:
     >>> sorted(input_specs(schema, "item", "score_memory", state))
     ['candidates', 'memory', 'num_candidates', 'request_time']
     """
-    dtype = id_dtype(schema.group(target))
+    dtype = id_dtype(schema.target_group(target))
     one_candidate = {CANDIDATE: ([None], dtype)}
     many_candidates = {CANDIDATES: ([None, None], dtype), NUM_CANDIDATES: ([None], tf.int64)}
     if verb == "score_examples":

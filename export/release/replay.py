@@ -81,7 +81,7 @@ def replays(
     ('item', (5, 1), (5,))
     """
     options = BatchOptions(num_negatives=1, max_history=_WHOLE_HISTORY)
-    num_left = dict.fromkeys(data.schema.targets, max_requests)
+    num_left = dict.fromkeys(data.schema.target_names, max_requests)
     ids = {group.name: _raw_ids(data, group) for group in data.schema.groups}
     for batch, _ in data.batches("test", options):
         newest = {
@@ -101,7 +101,7 @@ def replays(
             yield Replay(target, _raw_inputs(data.schema, ids, batch, first, rows), expected)
     for target, missing in num_left.items():
         if missing == max_requests:
-            raise UserError(f"{data.directory}: no test target of group {target!r} to replay")
+            raise UserError(f"{data.directory}: no test target {target!r} to replay")
 
 
 def answers(
@@ -222,7 +222,9 @@ def _raw_inputs(
 ) -> Inputs:
     ((target, objects),) = candidates.items()
     inputs = {
-        CANDIDATES: ids[target][objects.flat_values.numpy()[: len(rows), np.newaxis]],
+        CANDIDATES: ids[schema.target(target).group][
+            objects.flat_values.numpy()[: len(rows), np.newaxis]
+        ],
         NUM_CANDIDATES: np.ones(len(rows), np.int64),
         REQUEST_TIME: batch["query_time"].numpy()[rows],
     }

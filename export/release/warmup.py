@@ -50,9 +50,10 @@ def requests(schema: Schema, objects_dir: Path, max_history: int) -> Iterator[tu
         for group in schema.groups
     }
     query_time = max_history * schema.units_per_day
-    for target in schema.targets:
+    for target in schema.target_names:
         for history, count in ((full_history, _MANY_CANDIDATES), ({}, 1)):
-            request = Request(query_time, ids[target][:count], history, target)
+            candidates = ids[schema.target(target).group][:count]
+            request = Request(query_time, candidates, history, target)
             yield target, candidate_inputs([request], schema)
 
 

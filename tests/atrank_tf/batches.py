@@ -38,7 +38,7 @@ def make_batch(examples: list[Example], schema: Schema) -> dict[str, Any]:
         },
         "candidates": {
             target: as_ragged([example["candidates"].get(target, []) for example in examples])
-            for target in schema.targets
+            for target in schema.target_names
         },
     }
 
@@ -63,7 +63,7 @@ def examples_of(schema: Schema, max_events: int = 6) -> st.SearchStrategy[Exampl
             "candidates": st.fixed_dictionaries(
                 {
                     t: st.lists(st.integers(0, schema.group(t).num_objects - 1), max_size=3)
-                    for t in schema.targets
+                    for t in schema.target_names
                 }
             ),
         }

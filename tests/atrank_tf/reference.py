@@ -119,7 +119,7 @@ class Reference:
             seen = [(token + self.recency(time, times), time) for token, time in seen]
         for layer in self.model.self_attention:
             seen = [(self.block(token, time, seen, layer), time) for token, time in seen]
-        group = self.schema.group(target)
+        group = self.schema.target_group(target)
         h = dense(self.object(group, index), self.model.tokens.behaviors[target].project)
         if self.model.is_causal:
             h = h + self.recency(query_time, times)

@@ -25,7 +25,7 @@ def query_examples(data: TimelineData, split: str, **options: Any) -> Iterator[E
     for inputs, labels in data.batches(split, BatchOptions(**options), **draw):
         labels, first = labels.numpy(), 0
         candidates: list[dict[str, list[tuple[Any, float]]]] = [{} for _ in inputs["user"]]
-        for target in data.schema.targets:
+        for target in data.schema.target_names:
             for i, row in enumerate(inputs["candidates"][target].to_list()):
                 row_labels = labels[first : first + len(row)].tolist()
                 first += len(row)

@@ -16,6 +16,7 @@ TYPES = pa.schema(
     {
         "embedding_index": pa.int64(),
         "train_count": pa.int64(),
+        "train_count:item": pa.int64(),
         "feature:color": pa.int64(),
         "feature:tag": pa.list_(pa.int64()),
         "fingerprint": pa.int64(),
@@ -34,7 +35,16 @@ def write_objects(directory: Path, rows: list[tuple[int, int, int, list[int]]]) 
     """Fingerprints are 100 more than indices, and a multi-valued feature has one value more."""
     (directory / "objects").mkdir()
     with_fingerprints = [
-        (index, count, color, tags, index + 100, color + 100, [tag + 100 for tag in [*tags, 7]])
+        (
+            index,
+            count,
+            count // 2,
+            color,
+            tags,
+            index + 100,
+            color + 100,
+            [tag + 100 for tag in [*tags, 7]],
+        )
         for index, count, color, tags in rows
     ]
     columns = dict(zip(TYPES.names, map(list, zip(*with_fingerprints, strict=True)), strict=True))
@@ -48,6 +58,7 @@ def test_unknown_objects_come_first_and_have_no_value(tmp_path: Path, num_oov: i
     unknown = [0] * num_oov
     assert item["embedding_indices"].tolist() == [*range(num_oov), 4, 0, 5]
     assert item["train_counts"].tolist() == [*unknown, 9, 0, 1]
+    assert item["train_counts:item"].tolist() == [*unknown, 4, 0, 0]
     assert item["color/indices"].tolist() == [*unknown, 2, 0, 3]
     assert item["tag/splits"].tolist() == [0, *unknown, 2, 2, 3]
     assert item["tag/indices"].tolist() == [5, 2**40, 6]

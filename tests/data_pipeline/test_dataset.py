@@ -113,7 +113,11 @@ def test_fewer_groups_and_targets(data: TimelineData, data_dir: Path) -> None:
     [
         (["item", "x"], [], "group 'x': expected one of item, query"),
         ([], ["x"], "target 'x': expected one of item, query"),
-        (["item"], ["query"], "target 'query' must be among the groups read: item"),
+        (
+            ["item"],
+            ["query"],
+            "target 'query': its group 'query' must be among the groups read: item",
+        ),
     ],
 )
 def test_groups_and_targets_that_there_are_not(

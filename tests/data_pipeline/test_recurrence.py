@@ -33,6 +33,7 @@ def test_a_feature_that_does_not_recur_is_not_looked_up() -> None:
     silent = Group("query", features=features, objects="queries.csv")
     schema = Schema((ITEM, silent), ("item",))
     assert all(look_up.group == "item" for look_up in recurrence.look_ups(schema, "item"))
-    names = [look_up.name for look_up in recurrence.look_ups(schema, "query")]
+    both = Schema((ITEM, silent), ("item", "query"))
+    names = [look_up.name for look_up in recurrence.look_ups(both, "query")]
     assert names == ["id among query"]
     assert recurrence.searched_fields(schema, silent) == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrank_tf import Columns, Feature, Group, Schema, Split, UserError, Vocabulary
+from atrank_tf import Columns, Feature, Group, Schema, Split, Target, UserError, Vocabulary
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 
@@ -98,6 +98,34 @@ ITEM = {"name": "item"}
             {"vocabularies": [{"name": "item", "num_oov": 0}]},
             "vocabulary 'item': min_count and num_oov start at 1",
         ),
+        (
+            {"targets": [{"name": "buy", "group": "other"}]},
+            "target 'buy': group 'other': expected one of the groups ['item']",
+        ),
+        (
+            {"targets": [{"name": "item", "actions": ["buy"]}]},
+            "target 'item': actions: 'buy': expected one of none: the group lists no actions",
+        ),
+        (
+            {"groups": [{"name": "item", "actions": ["view"], "target_actions": ["buy"]}]},
+            "group 'item': target_actions: 'buy': expected one of view",
+        ),
+        (
+            {"targets": [{"name": "item", "label": "liked"}]},
+            "target 'item': label 'liked': its group 'item' has no table of impressions",
+        ),
+        (
+            {
+                "groups": [{"name": "item", "impressions": "i", "actions": ["buy"]}],
+                "targets": [{"name": "item", "actions": ["buy"]}],
+            },
+            "target 'item': actions: the targets of 'item' are its logged candidates",
+        ),
+        ({"targets": [{"name": "1st", "group": "item"}]}, "target '1st': expected a letter"),
+        (
+            {"targets": ["item", {"name": "item", "group": "item"}]},
+            "target 'item' is listed twice",
+        ),
         ({"num_time_buckets": 1}, "num_time_buckets is 1: expected 2 or more"),
         ({"time_unit": "us"}, "time_unit: Input should be 's' or 'ms'"),
         ({"split": {"kind": "random"}}, "split.kind: Input should be"),
@@ -113,6 +141,31 @@ def test_mistakes_are_reported_with_their_place(values: dict[str, Any], expected
     assert expected in str(caught.value)
     assert str(caught.value).startswith("mine.json: ")
     assert "\n" not in str(caught.value)
+
+
+def test_targets_know_their_group_actions_and_label() -> None:
+    item = {"name": "item", "actions": ["view", "buy"], "target_actions": ["buy"]}
+    shown = {"name": "video", "impressions": "i.csv", "impression_columns": {"label": "clicked"}}
+    like = {"name": "like", "group": "video", "label": "liked"}
+    view = {"name": "interest", "group": "item", "actions": ["view"]}
+    values = {"groups": [item, shown], "targets": ["item", view, "video", like]}
+    schema = Schema.from_dict(values)
+    assert schema.target_names == ("item", "interest", "video", "like")
+    assert [schema.target(name) for name in schema.target_names] == [
+        Target("item", "item", ("buy",)),
+        Target("interest", "item", ("view",)),
+        Target("video", "video", label="clicked"),
+        Target("like", "video", label="liked"),
+    ]
+    assert schema.target_group("like").name == "video"
+    assert schema.label_columns("video") == ("clicked", "liked")
+    assert schema.label_columns("item") == ()
+    chosen = schema.select(["item"])
+    assert chosen.target_names == ("item", "interest")
+    assert schema.select(targets=["like"]).target("like") == schema.target("like")
+    with pytest.raises(UserError, match="target 'like': its group 'video' must be among the group"):
+        schema.select(["item"], ["like"])
+    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
 
 
 def test_unreadable_files(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def touches_of(histories: list[list[Behavior]]) -> touches.Touches:
     return touches.sort_touches(tf.concat(keys, axis=0), tf.concat(times, axis=0))
 
 
-@pytest.mark.parametrize("target", SCHEMA.targets)
+@pytest.mark.parametrize("target", SCHEMA.target_names)
 @given(draw=st.data())
 @settings(max_examples=20, deadline=None)
 def test_answers_are_what_a_count_says(target: str, draw: st.DataObject) -> None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from atrank_tf.layers import EmbeddingTable, ObjectBias
 from atrank_tf.models.ranker import History, QueryTimes, Ranker, batch_size
 from data_pipeline import ragged
+from data_pipeline.catalog import target_counts
 from data_pipeline.schema import Schema
 
 
@@ -70,21 +71,24 @@ class BPR(Ranker):
         self.objects = {}
         self.biases = {}
         self.embedding_indices = {}
-        for target in schema.targets:
-            num_embeddings = schema.vocabulary(target).num_embeddings
+        for target in schema.target_names:
+            group = schema.target_group(target)
+            num_embeddings = schema.vocabulary(group.name).num_embeddings
             self.objects[target] = self._new_factors(num_embeddings, f"{target}_factors")
             self.biases[target] = ObjectBias(num_embeddings, name=f"{target}_bias")
             self.embedding_indices[target] = self.add_weight(
                 name=f"{target}_embedding_indices",
-                shape=(schema.group(target).num_objects,),
+                shape=(group.num_objects,),
                 dtype="int64",
                 initializer="zeros",
                 trainable=False,
             )
             if catalog:
-                self.embedding_indices[target].assign(catalog[target]["embedding_indices"])
-                if not schema.group(target).impressions:
-                    self.biases[target].set_log_odds(catalog[target])
+                indices = catalog[group.name]["embedding_indices"]
+                self.embedding_indices[target].assign(indices)
+                if not group.impressions:
+                    counts = target_counts(catalog, schema, target)
+                    self.biases[target].set_log_odds(indices, counts)
 
     def _new_factors(self, num_embeddings: int, name: str) -> EmbeddingTable:
         # An initializer returns the same numbers at every call: each table needs another.

@@ -43,9 +43,10 @@ class LastObject(Ranker):
     ) -> dict[str, tf.Tensor]:
         """Returns the newest object index of each target group, int64 [batch]; -1 for none."""
         newest = {}
-        for target in self.schema.targets:
-            if target in history:
-                objects = ragged.sort_rows(history[target]["object"], history[target]["time"])
+        for target in self.schema.target_names:
+            group = self.schema.target(target).group
+            if group in history:
+                objects = ragged.sort_rows(history[group]["object"], history[group]["time"])
             else:
                 no_objects = tf.zeros([0], tf.int64)
                 objects = ragged.empty_rows(no_objects, batch_size(single_query_time(query_time)))

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from atrank_tf.models.ranker import History, QueryTimes, Ranker
 from data_pipeline import ragged
+from data_pipeline.catalog import target_counts
 from data_pipeline.schema import Schema
 
 
@@ -41,15 +42,16 @@ class Popularity(Ranker):
     ) -> None:
         super().__init__(schema, catalog=catalog, **kwargs)
         self.log_counts = {}
-        for target in schema.targets:
+        for target in schema.target_names:
             self.log_counts[target] = self.add_weight(
                 name=f"{target}_log_counts",
-                shape=(schema.group(target).num_objects,),
+                shape=(schema.target_group(target).num_objects,),
                 initializer="zeros",
                 trainable=False,
             )
             if catalog:
-                self.log_counts[target].assign(np.log1p(catalog[target]["train_counts"]))
+                counts = target_counts(catalog, schema, target)
+                self.log_counts[target].assign(np.log1p(counts))
 
     def encode(
         self,

@@ -20,14 +20,14 @@ class EagerData(TimelineData):
     def batches(  # type: ignore[override]
         self, split: str, options: BatchOptions | None = None, *, seed: int = 0, epoch: int = 0
     ) -> Iterator[Any]:
-        resolved = (options or BatchOptions()).resolved(split, self.schema.targets)
+        resolved = (options or BatchOptions()).resolved(split, self.schema.target_names)
         files = [str(self.directory / shard.file) for shard in self.manifest.shards]
         (records,) = tf.data.TFRecordDataset(files).batch(1024)
         seeds = tf.constant([seed, epoch], tf.int64)
         values = object_values(self.catalog, self.schema)
         block = parse_timelines(records, self.schema)
         block = pack_rows(block, self.schema, split, resolved, seeds)
-        counts = object_counts(self.catalog)
+        counts = object_counts(self.catalog, self.schema)
         block = prepare_draws(block, self.schema, split, resolved, counts)
         if resolved.look_ups:
             block["touches"] = sort_block(block, self.schema, values)

@@ -1,5 +1,6 @@
 """Blocks: where events stand, compared with a count in plain Python."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from data_pipeline import ragged
 from data_pipeline.batches import block as blocks
-from data_pipeline.schema import Group, Schema
+from data_pipeline.schema import Group, Schema, Target
 
 LATEST = 7_258_118_400_000 - 1  # The last millisecond that data may hold: of the year 2199.
 SORTED = st.lists(st.sampled_from([0, 1, 2, 7, LATEST]), max_size=6).map(sorted)
@@ -136,10 +137,52 @@ def test_labelled_targets_are_parsed_where_there_are_any(
     )
     records = tf.constant([full.SerializeToString(), empty.SerializeToString()])
     block = blocks.parse_timelines(records, Schema((group,), ("item",)))
-    assert set(block) == {*scalars, *lists}
+    of_target = {"label"} if impressions else {"action"}
+    targets_of = {f"target/item/{name}" for name in {"time", "object"} | of_target}
+    assert set(block) == {*scalars, *lists, *targets_of}
     assert all(block[name].to_list() == [[7, 2**62], []] for name in lists)
     assert flat(block["test_start"]) == [2**62, 2**62]
-    assert blocks.target_features(group) == targets
+    for name, feature in zip(("time", "object"), targets, strict=True):
+        assert block[f"target/item/{name}"].to_list() == block[feature].to_list()
+    if impressions:  # Of one label: 7 is odd.
+        assert block["target/item/label"].to_list() == [[1, 0], []]
+
+
+def test_targets_are_the_events_of_their_actions() -> None:
+    item = Group("item", actions=("view", "cart", "buy"), target_actions=("buy",))
+    targets = (
+        "item",
+        Target("interest", "item", actions=("cart", "view")),
+        Target("cart", "item", actions=("cart",)),
+    )
+    schema = Schema((item,), targets)
+    actions = [[1, 2, 3, 3], [], [0, 1]]  # 0 is an action that the schema does not know.
+    block = {"item/action": rows_of(actions)}
+    block |= {
+        f"item/{n}": rows_of([[7 * a for a in r] for r in actions]) for n in ("time", "object")
+    }
+    block = blocks.with_targets(block, schema)
+    expected = {"item": [[3, 3], [], []], "interest": [[1, 2], [], [1]], "cart": [[2], [], []]}
+    for name, taken in expected.items():
+        assert block[f"target/{name}/action"].to_list() == taken
+        assert block[f"target/{name}/object"].to_list() == [[7 * a for a in r] for r in taken]
+        assert blocks.target_times(block, name).to_list() == [[7 * a for a in r] for r in taken]
+
+
+def test_labels_are_the_bits_of_their_columns() -> None:
+    video = Group("video", impressions="shown.csv")
+    targets = (Target("click", "video", label="is_click"), Target("like", "video", label="is_like"))
+    schema = Schema((video,), targets)
+    assert schema.label_columns("video") == ("is_click", "is_like")
+    block = {f"video/{name}": rows_of([[0, 1, 2, 3]]) for name in ("candidate", "label")}
+    block["video/candidate_time"] = rows_of([[5, 6, 7, 8]])
+    block = blocks.with_targets(block, schema)
+    assert block["target/click/label"].to_list() == [[0, 1, 0, 1]]
+    assert block["target/like/label"].to_list() == [[0, 0, 1, 1]]
+    # What prepare filled in stays, whichever targets are chosen of it.
+    filled = dataclasses.replace(video, labels=("is_click", "is_like"))
+    like = Schema((filled,), targets).select(targets=["like"])
+    assert blocks.with_targets(block, like)["target/like/label"].to_list() == [[0, 0, 1, 1]]
 
 
 def test_negatives_of_training_are_objects_that_training_saw() -> None:

@@ -43,7 +43,7 @@ def drawn_of(data: TimelineData, split: str, rows: str, count: int) -> Iterator[
                 yield row["user"], target, time, wanted, [o for o, y in candidates if not y]
         return
     for example in query_examples(data, split, **options):
-        for target in data.schema.targets:
+        for target in data.schema.target_names:
             wanted, drawn = positive_ids(example, target), negative_ids(example, target)
             yield example["user"], target, example["query_time"], wanted, drawn
 

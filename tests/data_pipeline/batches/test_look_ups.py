@@ -44,9 +44,9 @@ def check(data: TimelineData, logs: pd.DataFrame, inputs: dict[str, Any], every:
     """Compares candidates of a batch, one of `every`, with the logs."""
     timelines = timelines_of(logs)
     users = pq.read_table(data.directory / "users.parquet")["user"].to_pylist()
-    for target in data.schema.targets:
+    for target in data.schema.target_names:
         table = pq.read_table(data.directory / f"objects/{target}.parquet")["object"].to_pylist()
-        first_object = data.schema.group(target).num_oov
+        first_object = data.schema.target_group(target).num_oov
         candidates, found = inputs["candidates"][target], inputs["recurrence"][target]
         assert found.shape[2] == num_columns(data.schema, target)
         np.testing.assert_array_equal(found.row_splits, candidates.row_splits)

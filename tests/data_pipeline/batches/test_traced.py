@@ -17,7 +17,7 @@ from tests.data_pipeline.examples import positive_ids, query_examples
 
 @pytest.fixture(scope="module")
 def options(data: TimelineData) -> BatchOptions:
-    return BatchOptions().resolved("test", data.schema.targets)
+    return BatchOptions().resolved("test", data.schema.target_names)
 
 
 def test_what_is_cut_alike_shares_a_graph(data: TimelineData, options: BatchOptions) -> None:

@@ -36,7 +36,7 @@ def check_windows(data: TimelineData, timelines: dict[int, list[Event]], max_his
                 wanted = max_history if target[0] == max(window_targets)[0] else max_history - size
                 assert len(visible) >= min(len(past), wanted)
     for user, timeline in timelines.items():
-        assert sorted(targets[user]) == [e for e in timeline if e[1] in data.schema.targets]
+        assert sorted(targets[user]) == [e for e in timeline if e[1] in data.schema.target_names]
 
 
 @pytest.mark.parametrize("targets", [("item", "query"), ("query",)])
@@ -72,7 +72,7 @@ def test_windows_have_the_negatives_of_their_query_times(data: TimelineData) -> 
     expected = {
         (m["user"], m["query_time"], target): sorted(m["candidates"][target])
         for m in query_examples(data, "train", **options)
-        for target in data.schema.targets
+        for target in data.schema.target_names
         if m["candidates"][target]
     }
     candidates_by_query = {

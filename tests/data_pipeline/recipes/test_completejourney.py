@@ -37,7 +37,7 @@ def test_complete_journey(tmp_path: Path, journey: Path) -> None:
     purchases = purchases[["household_id", "product_id", "transaction_timestamp"]]
     assert manifest.events["product"] == len(purchases.drop_duplicates())
     assert [group.name for group in schema.groups] == ["product", "coupon", "campaign"]
-    assert schema.targets == ("product", "coupon")
+    assert schema.target_names == ("product", "coupon")
     assert all(count > 0 for count in manifest.events.values())
     assert len(TimelineData(out).catalog["coupon"]["department/splits"]) > 1
 

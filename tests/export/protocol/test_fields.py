@@ -39,6 +39,7 @@ def test_names_on_the_wire_do_not_change() -> None:
         "STATE_VERSION": "memory_version",
         "TOUCHED": "memory_touched",
         "TOUCHED_LENGTH": "memory_touched_length",
+        "RECURRENCE": "recurrence",
         "VERBS": ("score", "score_candidates", "score_examples", "score_memory", "explain"),
     }
     assert fields.state_part("keys_values") == "memory_keys_values"

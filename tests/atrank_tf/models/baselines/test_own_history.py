@@ -43,7 +43,7 @@ def test_it_ranks_by_count_then_recency_then_popularity(
 ) -> None:
     examples = random_examples(data, 12)
     scores = iter(model(make_batch(examples, data.schema)).numpy().tolist())
-    for target in data.schema.targets:
+    for target in data.schema.target_names:
         popularity = data.catalog[target]["train_counts"].tolist()
         for example in examples:
             ranked = []
