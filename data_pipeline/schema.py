@@ -149,7 +149,7 @@ class Schema:
 
     def target(self, name: str) -> Target:
         """Returns the target called `name`, with its group and actions as they are by default."""
-        return next(t for t in self.targets if isinstance(t, Target) and t.name == name)
+        return {t.name: t for t in self.targets if isinstance(t, Target)}[name]
 
     def target_group(self, name: str) -> Group:
         """Returns the group of the target called `name`."""

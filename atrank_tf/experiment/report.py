@@ -9,7 +9,7 @@ from atrank_tf.attention import plots as attention_plots
 from atrank_tf.experiment import figures, tables
 from atrank_tf.experiment.figures import Styles
 from atrank_tf.experiment.page import Section, write_page
-from atrank_tf.experiment.runner import Results, averaged, history_lengths
+from atrank_tf.experiment.runner import Results, Trial, averaged, history_lengths
 from atrank_tf.experiment.suites import Budget
 from atrank_tf.models.registry import model_class
 from atrank_tf.run_directory import RunDirectory
@@ -164,8 +164,8 @@ def _introduction(suite: str, budget: Budget, diverged: Sequence[str]) -> Sectio
         f"Each model trains {budget.seconds:g} s at most, with {budget.seeds} "
         f"seed{'s' if budget.seeds > 1 else ''} (what has nothing to train is measured once), "
         f"and is measured against {budget.negatives} "
-        f"negative{'s' if budget.negatives > 1 else ''} of each query, where targets are not "
-        f"labelled; {_tuning(budget)}.{left_out}",
+        f"negative{'s' if budget.negatives > 1 else ''} of each query, drawn uniformly, where "
+        f"targets are not labelled; {_tuning(budget)}.{left_out}",
     )
 
 
@@ -180,6 +180,18 @@ def _tuning(budget: Budget) -> str:
         f"{budget.tuning_seconds:g} s, and the one with the best validation AUC taken, where "
         "there are validation targets"
     )
+
+
+def _kind_sections(target: str, measured: dict[str, list[Trial]]) -> list[Section]:
+    """What of a target's numbers are habits, and what is not; nothing where all are of a kind."""
+    table = tables.by_kind(measured, target)
+    if table.empty:
+        return []
+    text = (
+        "Repeats: the user had touched the object before. Means over users and seeds, of those who "
+        "have such targets."
+    )
+    return [Section(f"{target}: repeats and what is new", text, table)]
 
 
 def _target_sections(
@@ -213,6 +225,7 @@ def _target_sections(
             "their number of positives.",
             tables.metrics(measured, target),
         ),
+        *_kind_sections(target, measured),
         Section(
             f"{target}: paired differences",
             "AUC of the first less that of the second, paired by user, with 95% bootstrap "

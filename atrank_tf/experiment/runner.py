@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from atrank_tf.evaluate import ranking_metrics
+from atrank_tf.evaluate import ranking_metrics, slices
 from atrank_tf.evaluate.ranking_metrics import PerUser
 from atrank_tf.evaluate.scoring import Scoring
 from atrank_tf.experiment.suites import SUITES, Budget, Entry
@@ -40,6 +40,7 @@ class Trial:
         curve: Validation AUC after so many seconds of training.
         costs: Seconds of training, targets a second, parameters, microseconds to score a
             candidate.
+        kinds: By target and kind, as `slices.kinds` has them, the metrics by user of those alone.
 
     Example:
 
@@ -54,6 +55,7 @@ class Trial:
     validation_auc: float | None
     curve: list[tuple[float, float]]
     costs: dict[str, float]
+    kinds: dict[str, dict[str, PerUser]] = dataclasses.field(default_factory=dict)
 
 
 class Result(NamedTuple):
@@ -158,13 +160,14 @@ def _begin(
 
 def _entries(suite: str, data_dir: str, targets: Collection[str]) -> list[Entry]:
     """The suite's entries, of the targets that lie in training and in test."""
-    schema = TimelineData(data_dir, [], targets).schema
+    known = TimelineData(data_dir).schema
+    schema = known.select([], targets)
     usable = _usable_targets(schema, data_dir)
     entries = []
     for entry in SUITES[suite](schema.select([], usable)):
         settings = entry.settings
         settings = settings.replace(targets=settings.targets or usable)
-        is_labelled = any(schema.target_group(target).impressions for target in settings.targets)
+        is_labelled = any(known.target_group(target).impressions for target in settings.targets)
         if is_labelled and settings.completed().loss != "pointwise":
             if settings.loss != "auto":
                 print(f"-- {entry.label}: targets are labelled, left out", file=sys.stderr)
@@ -277,17 +280,22 @@ def _trial(settings: Settings, data_dir: str, directory: Path, seed: int, budget
     if not (path / _COSTS).exists():
         _measure(path, data_dir, budget.negatives)
     with np.load(path / _USERS) as arrays:
-        targets = {name.split("/")[0] for name in arrays.files}
-        users = {
-            target: PerUser(
-                arrays[f"{target}/user"],
-                arrays[f"{target}/positives"],
-                {name: arrays[f"{target}/{name}"] for name in METRICS},
+        measured = {
+            prefix: PerUser(
+                arrays[f"{prefix}/user"],
+                arrays[f"{prefix}/positives"],
+                {name: arrays[f"{prefix}/{name}"] for name in METRICS},
             )
-            for target in sorted(targets)
+            for prefix in sorted({name.rpartition("/")[0] for name in arrays.files})
         }
+    users = {prefix: of_all for prefix, of_all in measured.items() if "/" not in prefix}
+    kinds: dict[str, dict[str, PerUser]] = {target: {} for target in users}
+    for prefix, of_kind in measured.items():
+        target, _, kind = prefix.partition("/")
+        if kind:
+            kinds[target][kind] = of_kind
     curve = [(seconds, auc) for seconds, auc in state["curve"] if auc is not None]
-    return Trial(path, users, state["best_auc"], curve, json_files.read(path / _COSTS))
+    return Trial(path, users, state["best_auc"], curve, json_files.read(path / _COSTS), kinds)
 
 
 def _measure(path: Path, data_dir: str, negatives: int) -> None:
@@ -296,18 +304,22 @@ def _measure(path: Path, data_dir: str, negatives: int) -> None:
     data = run.data(data_dir)
     model = run.load_best(data.manifest.fingerprint)
     max_history = run.settings()["max_history"]
-    options = BatchOptions(
-        num_negatives=negatives, max_history=max_history, look_ups=model.look_ups is not None
-    )
-    scoring = Scoring(model, data.batches("test", options))
+    options = BatchOptions(num_negatives=negatives, max_history=max_history)
+    scoring = Scoring(model, data.batches("test", options), slices.facts)
     scored = scoring.run()
     if len(scoring.seconds) == 1:  # The first batch makes the graph ready, and is not timed.
         scoring.run()
     arrays: dict[str, Any] = {}
     for target, candidates in scored.items():
-        metrics = ranking_metrics.per_user(candidates)
-        arrays |= {f"{target}/user": metrics.user, f"{target}/positives": metrics.positives}
-        arrays |= {f"{target}/{name}": metrics.means[name] for name in METRICS}
+        positives = ranking_metrics.per_positive(candidates)
+        parts = {target: positives} | {
+            f"{target}/{kind}": positives.subset(mask)
+            for kind, mask in slices.kinds(positives).items()
+        }
+        for prefix, part in parts.items():
+            metrics = ranking_metrics.by_user(part)
+            arrays |= {f"{prefix}/user": metrics.user, f"{prefix}/positives": metrics.positives}
+            arrays |= {f"{prefix}/{name}": metrics.means[name] for name in METRICS}
     np.savez(path / _USERS, **arrays)
     training = run.training_cost()
     seconds = sum(scoring.seconds[1:]) / max(1, sum(scoring.candidates[1:]))

@@ -46,6 +46,37 @@ def metrics(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def by_kind(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
+    """Returns what each entry reached of repeats, of new targets and of users without history.
+
+    Args:
+        measured: By label of an entry its trials.
+        target: The target.
+
+    Returns:
+        Means over users and trials; no line where all targets are of one kind.
+
+    Example:
+
+    >>> values = dict.fromkeys(ranking_metrics.NAMES, np.array([0.5, 1.0]))
+    >>> users = PerUser(np.array([3, 8]), np.array([3, 1]), values)
+    >>> trial = Trial(Path("runs/bpr/1"), {}, None, [], {}, {"item": {"new": users}})
+    >>> by_kind({"bpr": [trial]}, "item")
+      model new: AUC new: HR@10 new: NDCG@10
+    0   bpr   0.7500     0.7500       0.7500
+    """
+    rows = []
+    for label, trials in measured.items():
+        row: dict[str, Any] = {"model": label}
+        for kind in trials[0].kinds.get(target, {}):
+            for name in ("auc", "hr@10", "ndcg@10"):
+                means = [ranking_metrics.mean(t.kinds[target][kind], name) for t in trials]
+                row[f"{kind}: {name.upper()}"] = f"{np.mean(means):.4f}"
+        if len(row) > 1:
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def differences(users: dict[str, PerUser], pairs: Pairs) -> pd.DataFrame:
     """Returns the paired difference of each pair of entries.
 
