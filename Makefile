@@ -29,7 +29,7 @@ quickstart: $(READY) $(DATA)/manifest.json  ## Trains, exports, asks and evaluat
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/last_feature --model=last_feature
 	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN)/bpr --model=bpr \
 	  --epochs=2 --max_history=1 --learning_rate=0.003
-	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=3
+	$(PYTHON) -m atrank_tf.train --data_dir=$(DATA) --model_dir=$(RUN) --epochs=2 --num_negatives=2
 	$(PYTHON) -m export.export_model --model_dir=$(RUN) --export_base=$(SERVING)
 	$(PYTHON) -m export.score --saved_model=$(LATEST) --requests=examples/completejourney.jsonl
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(DATA) --model_dir=$(RUN) \

@@ -97,7 +97,8 @@ def measure(num_objects: int, length: int, num_groups: int, tables: str) -> dict
     keras.utils.set_random_seed(1)
     random = np.random.default_rng(1)
     schema = _schema(num_groups, num_objects)
-    rows = {"embedding_indices": np.arange(num_objects), "train_counts": np.ones(num_objects)}
+    rows = {"embedding_indices": np.arange(num_objects)}
+    rows |= {f"train_counts:{name}": np.ones(num_objects, int) for name in schema.target_names}
     # What attention costs: made-up batches tell of no habits.
     model = ATRank(schema, {group.name: rows for group in schema.groups}, recurrence=False)
     rule = {"adam": Adam, "adagrad": RowwiseAdagrad}[tables]()

@@ -118,12 +118,16 @@ def in_words(schema: Schema, target: str, numbers: Sequence[int]) -> list[str]:
         first += num + 3
         if gap == NEVER:
             continue
-        actions = schema.group(look_up.group).actions if num > 1 else ("times",)
-        taken = ", ".join(f"{action} {n}" for action, n in zip(actions, counts, strict=True) if n)
+        actions = schema.group(look_up.group).actions if look_up.source == ID else ()
+        named = zip(actions, counts, strict=True) if actions else ()
+        taken = ", ".join(f"{action} {n}" for action, n in named if n)
+        if not actions:
+            taken = f"{counts[0]} time{'s' if counts[0] != 1 else ''}"
         last = f"last {gap / schema.units_per_day:.1f} days ago"
         if previous != NEVER:
             last += f", before that {previous / schema.units_per_day:.1f} days ago"
-        parts = [part for part in (taken, last, f"{steps} behaviors since") if part]
+        since = f"{steps} behavior{'s' if steps != 1 else ''} since"
+        parts = [part for part in (taken, last, since) if part]
         lines.append(f"{look_up.name}: {'; '.join(parts)}")
     return lines
 

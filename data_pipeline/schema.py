@@ -248,7 +248,7 @@ class Schema:
         if not groups:
             raise UserError("groups: expected at least one")
         if not self.targets:
-            raise UserError("targets: expected the name of at least one group")
+            raise UserError("targets: expected at least one")
         for group in self.groups:
             _check_actions(f"group {group.name!r}: target_actions", group.target_actions, group)
         for target in self.targets:
@@ -262,6 +262,11 @@ class Schema:
                 what += f": group {target.group!r}" if target.group else ""
                 raise UserError(f"{what}: expected one of the groups {list(groups)}")
             group = groups[target.group or target.name]
+            if target.name in groups and target.name != group.name:
+                raise UserError(
+                    f"target {target.name!r}: is of group {group.name!r}, and has the name of "
+                    "another"
+                )
             _check_actions(f"target {target.name!r}: actions", target.actions, group)
             if target.label and not group.impressions:
                 raise UserError(

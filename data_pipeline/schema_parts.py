@@ -181,7 +181,7 @@ class Target:
     signatures; they share the user state.
 
     Attributes:
-        name: Its name; that of a group stands for all of its events.
+        name: Its name; that of a group is of the group's own.
         group: The group; by default the one of the target's name.
         actions: Which of the group's actions are to be predicted; by default the group's
             `target_actions`. All others are read and never predicted.

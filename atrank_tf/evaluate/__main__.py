@@ -40,7 +40,9 @@ def _main() -> None:
         print(f"mind: {caution}")
     print(f"wrote {FLAGS.model_dir}/{file_name(metrics['protocol'])}")
     if FLAGS.slices:
-        for path in figures.write_slices(metrics, FLAGS.model_dir):
+        stem = file_name(metrics["protocol"]).replace("metrics", "slices", 1)
+        prefix = stem.removesuffix(".json")
+        for path in figures.write_slices(metrics, FLAGS.model_dir, prefix):
             print(f"wrote {path}")
     print(
         f"next: python -m export.export_model --model_dir={FLAGS.model_dir} "

@@ -1,7 +1,10 @@
 """Evaluation: every model scores the same candidates, the metrics are computed once for all."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from atrank_tf.evaluate import ranking_metrics, slices
 from atrank_tf.evaluate.calibration import calibration
@@ -56,6 +59,8 @@ def evaluate(
     """
     if num_negatives != "all" and num_negatives < 1:
         raise UserError(f"negatives is {num_negatives}: expected 1 or more, or all")
+    if num_negatives == "all" and sampling != "uniform":
+        raise UserError(f"sampling is {sampling!r}: with all negatives nothing is drawn")
     protocol: dict[str, Any] = {
         "split": split,
         "negatives": num_negatives,
@@ -68,7 +73,10 @@ def evaluate(
     run = RunDirectory(model_dir)
     data = run.data(data_dir)
     for directory in baselines:  # Before the first is measured.
-        RunDirectory(directory).settings()
+        other = RunDirectory(directory)
+        other.settings()
+        if not other.data(data_dir).num_targets(split):
+            raise UserError(f"{directory}: there is no {split} target that it predicts")
     slices.check_names(list(slice_names), data.schema)
     if not data.num_targets(split):
         raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
@@ -79,6 +87,8 @@ def evaluate(
         for target in data.schema.target_names
     }
     measurements = {directory: _measure(directory, data_dir, protocol) for directory in directories}
+    for directory in baselines:
+        _tell_alike(measurements[directory].positives, measurements[model_dir].positives)
     results = {
         directory: _result(measurement, data, slice_names)
         for directory, measurement in measurements.items()
@@ -120,7 +130,8 @@ def file_name(protocol: Mapping[str, Any]) -> str:
     """
     split = "" if protocol["split"] == "test" else f".{protocol['split']}"
     sampling = "" if protocol["sampling"] == "uniform" else f".{protocol['sampling']}"
-    return f"metrics{split}{sampling}.json"
+    number = "" if protocol["negatives"] in (99, "all") else f".{protocol['negatives']}"
+    return f"metrics{split}{sampling}{number}.json"
 
 
 class _Measurement(NamedTuple):
@@ -152,16 +163,38 @@ def _measure(directory: str, data_dir: str, protocol: Mapping[str, Any]) -> _Mea
     num_batches = data.count_batches(protocol["split"], options)
     progress = Progress(f"evaluating {directory}", "batches", num_batches)
     scoring = Scoring(model, data.batches(protocol["split"], options), slices.facts)
-    is_logged = any(
-        data.schema.target_group(target).impressions for target in data.schema.target_names
-    )
-    if sampling == "all" and not is_logged:  # More candidates than memory holds.
-        return _Measurement(settings["model"], scoring.positives(progress), None)
-    scored = scoring.run(progress)
-    positives = {
-        target: ranking_metrics.per_positive(candidates) for target, candidates in scored.items()
-    }
-    return _Measurement(settings["model"], positives, _calibration(model, settings, scored))
+    calibrations = None
+    if sampling == "all":  # More candidates than memory holds.
+        positives = scoring.positives(progress)
+    else:
+        scored = scoring.run(progress)
+        positives = {
+            target: ranking_metrics.per_positive(candidates)
+            for target, candidates in scored.items()
+        }
+        # A logit is the log-odds among negatives that are drawn as those of training were.
+        if sampling == "uniform":
+            calibrations = _calibration(model, settings, scored)
+    positives = {target: _in_order(of_target) for target, of_target in positives.items()}
+    return _Measurement(settings["model"], positives, calibrations)
+
+
+def _in_order(positives: Positives) -> Positives:
+    """The positives in an order that is the same for all models, however batches were packed."""
+    facts = positives.facts
+    keys = (facts["action"], facts["object"], facts["time"], positives.user)
+    return positives.subset(np.lexsort(keys))
+
+
+def _tell_alike(positives: dict[str, Positives], of_model: Mapping[str, Positives]) -> None:
+    """Divides a baseline's positives by what the model read of their histories.
+
+    Another model may read less of them.
+    """
+    for target, of_target in positives.items():
+        if target in of_model:
+            facts = of_model[target].facts
+            positives[target] = dataclasses.replace(of_target, facts=facts)
 
 
 def _calibration(
@@ -188,9 +221,7 @@ def _result(
         targets[target]["slices"] = {
             name: {
                 part: _summary(positives.subset(mask))
-                for part, mask in slices.slices(
-                    name, positives, target, data.schema, data.directory
-                ).items()
+                for part, mask in slices.slices(name, positives, target, data).items()
             }
             for name in slice_names
         }

@@ -8,12 +8,15 @@ from matplotlib.figure import Figure
 _MOST_MODELS = 6
 
 
-def write_slices(report: dict[str, Any], directory: str | Path) -> list[Path]:
+def write_slices(
+    report: dict[str, Any], directory: str | Path, prefix: str = "slices"
+) -> list[Path]:
     """Draws the AUC of each slice, a picture for each target and division.
 
     Args:
         report: What `evaluate` returned, with slices.
-        directory: Where pictures go, as `slices.TARGET.NAME.png`.
+        directory: Where pictures go, as `PREFIX.TARGET.NAME.png`.
+        prefix: What their names begin with.
 
     Returns:
         Their paths.
@@ -30,7 +33,7 @@ def write_slices(report: dict[str, Any], directory: str | Path) -> list[Path]:
     for target, of_model in report["targets"].items():
         for name, parts in of_model["slices"].items():
             if parts:
-                path = Path(directory) / f"slices.{target}.{name}.png"
+                path = Path(directory) / f"{prefix}.{target}.{name}.png"
                 _draw(report, target, name).savefig(path, dpi=150, bbox_inches="tight")
                 paths.append(path)
     return paths

@@ -160,6 +160,7 @@ def _line(name: str, model: str, summary: Mapping[str, Any]) -> str:
 def _cells(summary: Mapping[str, Any]) -> list[str]:
     """The metrics of one target and model, as cells of the table."""
     if summary["auc"] is None:
-        return ["no targets", "", "", "", "", "0"]
-    values = [f"{summary[name]['value']:.4f}" for name in ranking_metrics.NAMES[1:]]
+        return ["nothing to compare", "", "", "", "", "0"]
+    others = [summary[name] for name in ranking_metrics.NAMES[1:]]
+    values = ["-" if interval is None else f"{interval['value']:.4f}" for interval in others]
     return [ranking_metrics.format_interval(summary["auc"]), *values, f"{summary['users']:,}"]

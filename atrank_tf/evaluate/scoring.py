@@ -72,17 +72,21 @@ class Scoring:
         return {target: self._joined(target, batches) for target, batches in parts.items()}
 
     def positives(self, progress: Progress | None = None) -> dict[str, Positives]:
-        """Goes through the dataset once, and keeps nothing of the negatives.
-
-        For targets whose negatives are sampled, or are the whole catalogue.
+        """Goes through the dataset once, and keeps nothing of negatives that were not logged.
 
         Returns:
-            The metrics of each positive, by target group.
+            The metrics of each positive, by target; of those that have any.
         """
-        parts: dict[str, list[Positives]] = {target: [] for target in self._schema.target_names}
+        logged: dict[str, list[Scored]] = {}
+        others: dict[str, list[Positives]] = {}
         for target, part in self._parts(progress):
-            parts[target].append(per_positive(part))
-        return {target: Positives.joined(batches) for target, batches in parts.items()}
+            if part.labelled:  # Compared with all of their user's.
+                logged.setdefault(target, []).append(part)
+            else:
+                others.setdefault(target, []).append(per_positive(part))
+        return {target: Positives.joined(parts) for target, parts in others.items()} | {
+            target: per_positive(self._joined(target, parts)) for target, parts in logged.items()
+        }
 
     def _parts(self, progress: Progress | None) -> Iterator[tuple[str, Scored]]:
         """The scored candidates of each batch and target group in turn."""

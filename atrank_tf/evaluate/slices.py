@@ -7,20 +7,22 @@ all but habits.
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from atrank_tf.evaluate.ranking_metrics import Positives
-from data_pipeline.catalog import load_catalog
 from data_pipeline.core.errors import UserError
+from data_pipeline.fingerprints import NO_VALUE
 from data_pipeline.recurrence import NEVER, look_ups, num_counts
-from data_pipeline.schema import Group, Schema, feature_vocabulary
+from data_pipeline.schema import Group, Schema, Vocabulary, feature_vocabulary
+
+if TYPE_CHECKING:
+    from data_pipeline.dataset import TimelineData
 
 _HISTORY_BOUNDS = (1, 10, 100, 1000)
 _LARGEST = 10
-_OTHERS = "others"
 
 
 def facts(inputs: Mapping[str, Any], target: str, schema: Schema) -> dict[str, np.ndarray]:
@@ -108,17 +110,17 @@ category, tag
 
 
 def slices(
-    name: str, positives: Positives, target: str, schema: Schema, data_dir: str | Path
+    name: str, positives: Positives, target: str, data: "TimelineData"
 ) -> dict[str, np.ndarray]:
     """Divides positives by what they are, by their history or by the hour.
 
     Args:
         name: action; history (how many behaviors were read); hour (of the query, UTC); or a feature
-            of the target's objects, of which the ten values with most positives are named.
+            of the target's objects, of which the ten values with most positives are named; the rest
+            are "(others)", rare values "(rare)" and no value "(none)".
         positives: With the `facts` of each.
-        target: The target group.
-        schema: The schema.
-        data_dir: The prepared data, which knows the values of features.
+        target: The target.
+        data: The prepared data.
 
     Returns:
         By what a slice is called which positives it has, bool [positives]; none where the target
@@ -126,13 +128,13 @@ def slices(
 
     Example:
 
-    >>> schema, _ = toy_schema_and_catalog()
+    >>> from data_pipeline.dataset import TimelineData
     >>> positives = Positives(np.array([3, 8]), {}, {"history": np.array([0, 12])})
-    >>> masks = slices("history", positives, "item", schema, toy_data())
+    >>> masks = slices("history", positives, "item", TimelineData(toy_data()))
     >>> {name: mask.tolist() for name, mask in masks.items()}
     {'0': [True, False], '10 to 99': [False, True]}
     """
-    known, group = positives.facts, schema.target_group(target)
+    known, group = positives.facts, data.schema.target_group(target)
     if name == "history":
         starts = np.array([0, *_HISTORY_BOUNDS])
         names = ["0", *(f"{a} to {b - 1}" for a, b in itertools.pairwise(starts[1:]))]
@@ -140,12 +142,12 @@ def slices(
         numbers = np.searchsorted(_HISTORY_BOUNDS, known["history"], side="right")
         return _masks(numbers, dict(enumerate(names)))
     if name == "hour":
-        hour = schema.units_per_day // 24
+        hour = data.schema.units_per_day // 24
         return _masks(known["time"] // hour % 24, {i: f"{i:02d}" for i in range(24)})
     if name == "action":
         actions = ["(unknown)", *(group.actions or ("(only one)",))]
         return _masks(known["action"], dict(enumerate(actions)))
-    return _by_feature(name, known["object"], group, schema, Path(data_dir))
+    return _by_feature(name, known["object"], group, data)
 
 
 def cautions(positives: Positives, target: str, schema: Schema, last_trained: int) -> list[str]:
@@ -197,40 +199,48 @@ def _masks(numbers: np.ndarray, names: Mapping[int, str]) -> dict[str, np.ndarra
 
 
 def _by_feature(
-    name: str, objects: np.ndarray, group: Group, schema: Schema, data_dir: Path
+    name: str, objects: np.ndarray, group: Group, data: "TimelineData"
 ) -> dict[str, np.ndarray]:
     feature = next((f for f in group.features if f.name == name), None)
     if feature is None:
         return {}
-    catalog = load_catalog(data_dir, schema.select([group.name], [group.name]))[group.name]
+    vocabulary = data.schema.vocabulary(feature_vocabulary(feature))
+    owners, values = _values_of(data.catalog[group.name], name, objects)
+    values = np.where(values < vocabulary.num_oov, 0, values)  # All that are rare.
+    counts = np.bincount(values)
+    largest = [i for i in np.argsort(-counts, kind="stable")[:_LARGEST].tolist() if counts[i]]
+    named = _value_names(vocabulary, data.directory)
+    masks: dict[str, np.ndarray] = {}
+    for index in largest:
+        mask = np.zeros(len(objects), bool)
+        mask[owners[values == index]] = True
+        masks["(rare)" if index < vocabulary.num_oov else named.get(index, str(index))] = mask
+    has_none = np.ones(len(objects), bool)
+    has_none[owners] = False
+    is_named = np.any([has_none, *masks.values()], axis=0)
+    rest = {"(others)": ~is_named, "(none)": has_none}
+    return masks | {label: mask for label, mask in rest.items() if mask.any()}
+
+
+def _values_of(
+    catalog: Mapping[str, np.ndarray], name: str, objects: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embedding indices of the values that objects have, and which object each is of."""
     indices, splits = catalog[f"{name}/indices"], catalog.get(f"{name}/splits")
     if splits is None:
-        splits = np.arange(len(indices) + 1)
+        owners = np.flatnonzero(catalog[f"{name}/fingerprints"][objects] != NO_VALUE)
+        return owners, indices[objects[owners]]
     lengths = (splits[1:] - splits[:-1])[objects]
     owners = np.repeat(np.arange(len(objects)), lengths)
     within = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    values = indices[np.repeat(splits[objects], lengths) + within]
-    counts = np.bincount(values)
-    largest = [i for i in np.argsort(-counts, kind="stable")[:_LARGEST].tolist() if counts[i]]
-    vocabulary = feature_vocabulary(feature)
-    named = _value_names(vocabulary, schema, data_dir)
-    masks: dict[str, np.ndarray] = {}
-    is_named = np.zeros(len(objects), bool)
-    for index in largest:
-        known = schema.vocabulary(vocabulary).num_oov <= index
-        value = named.get(index, f"{vocabulary} {index}") if known else "(rare)"
-        mask = masks.setdefault(value, np.zeros(len(objects), bool))
-        mask[owners[values == index]] = True
-        is_named |= mask
-    if not is_named.all():
-        masks[_OTHERS] = ~is_named
-    return masks
+    return owners, indices[splits[objects][owners] + within]
 
 
-def _value_names(vocabulary: str, schema: Schema, data_dir: Path) -> dict[int, str]:
+def _value_names(vocabulary: Vocabulary, data_dir: Path) -> dict[int, str]:
     """By embedding index the value of a vocabulary; none of ids."""
-    path = data_dir / "vocabularies" / f"{vocabulary}.parquet"
+    path = data_dir / "vocabularies" / f"{vocabulary.name}.parquet"
     if not path.exists():
         return {}
-    values = pq.read_table(path)["value"].to_pylist()
-    return dict(enumerate(map(str, values), schema.vocabulary(vocabulary).num_oov))
+    values = [str(value) for value in pq.read_table(path)["value"].to_pylist()]
+    own = [repr(value) if value in ("(rare)", "(others)", "(none)") else value for value in values]
+    return dict(enumerate(own, vocabulary.num_oov))

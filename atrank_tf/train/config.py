@@ -41,7 +41,7 @@ def define_flags() -> None:
     )
     names = registry.model_names()
     command_flags.define_flags(
-        Settings, leave_out=("model_settings", "look_ups"), choices={"model": names}
+        Settings, leave_out=("model_settings", "look_ups", "sampling"), choices={"model": names}
     )
     for name, arguments in registry.arguments_by_name().items():
         first = next(iter(arguments.values()))

@@ -52,10 +52,10 @@ def prepare_draws(
         counts: What `object_counts` returned; read where negatives are drawn by popularity.
 
     Returns:
-        The block and, for each target group whose negatives are sampled, `GROUP/bounds`, what
+        The block and, for each target whose negatives are sampled, `TARGET/bounds`, what
         `untouched_bounds` or `slot_bounds` returned of the objects that negatives must not be;
-        `GROUP/excluded_row`, which row of it each event's negatives keep clear of; and
-        `GROUP/position`, each event's position among those of its time.
+        `TARGET/excluded_row`, which row of it each event's negatives keep clear of; and
+        `TARGET/position`, each event's position among those of its time.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Negatives: objects drawn uniformly from those that a user never touched."""
+"""Negatives: objects drawn uniformly from those that are not kept clear of."""
 
 import tensorflow as tf
 

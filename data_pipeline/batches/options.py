@@ -45,9 +45,9 @@ class BatchOptions(Options):
     None are sampled where the targets are labelled."""
 
     sampling: Sampling = "uniform"
-    """How negatives are drawn: uniform, popularity or all. popularity: by their number of training
-    events, some perhaps several times. all: every object that was ever logged is one, in
-    evaluation."""
+    """How negatives are drawn in evaluation: uniform, popularity or all. popularity: by their
+    number of training events, some perhaps several times. all: every object that was ever logged
+    is one. In training they are drawn uniformly."""
 
     single_target: bool = False
     """Batches with candidates of one target group each: the paper's all2all."""
@@ -77,8 +77,8 @@ class BatchOptions(Options):
         rows = "queries" if self.rows == "auto" else self.rows
         if rows == "windows" and not is_training:
             raise UserError("rows is 'windows': for training alone, use 'queries'")
-        if is_training and self.sampling == "all":
-            raise UserError("sampling is 'all': for evaluation alone")
+        if is_training and self.sampling != "uniform":
+            raise UserError(f"sampling is {self.sampling!r}: for evaluation alone")
         if rows == "windows" and self.max_queries:
             raise UserError("max_queries: for rows='queries'; windows hold all query times")
         for target in self.target_weights:

@@ -108,6 +108,8 @@ class Ingest:
     """
 
     def __init__(self, schema: Schema, base: Path, rejections: Rejections) -> None:
+        unfilled = (dataclasses.replace(group, labels=()) for group in schema.groups)
+        schema = dataclasses.replace(schema, groups=tuple(unfilled))
         opened = [open_objects(group, base) for group in schema.groups]
         groups = (
             dataclasses.replace(group, labels=schema.label_columns(group.name))

@@ -129,7 +129,7 @@ class Objects:
 
     @property
     def train_occurrences(self) -> np.ndarray:
-        """The same with the times it was shown in vain: what there is to learn from."""
+        """How often each was taken or shown in vain: what there is to learn from."""
         return self._occurrences
 
     @property

@@ -30,6 +30,12 @@ def format_summary(manifest: Manifest, directory: str) -> str:
             lines.append(
                 f"  warning: no targets for {split}; the events' times are {first} to {last}"
             )
+            continue
+        for target, count in targets.items():
+            if not count:
+                lines.append(
+                    f"  warning: no {split} targets of {target}; --targets leaves it out of a model"
+                )
     for target, share in manifest.repeats.items():
         lines.append(f"  {share:.1%} of the training targets of {target} are repeats")
     for reason, count in manifest.rejected.items():

@@ -72,7 +72,9 @@ def build(
     """
     positions, users = pd.factorize(columns["user"], sort=True)
     columns = {**columns, "user": positions}
-    order = np.lexsort([columns[key] for key in ("row", "file", *_KEYS)])
+    # Of one candidate the log rows stand together, whatever their labels.
+    keys = {**columns, "label": columns["label"] == EVENT}
+    order = np.lexsort([keys[key] for key in ("row", "file", *_KEYS)])
     columns = {name: values[order] for name, values in columns.items()}
     is_repeat = _is_repeat(columns)
     rejections.add(

@@ -101,7 +101,10 @@ def replays(
             yield Replay(target, _raw_inputs(data.schema, ids, batch, first, rows), expected)
     for target, missing in num_left.items():
         if missing == max_requests:
-            raise UserError(f"{data.directory}: no test target {target!r} to replay")
+            raise UserError(
+                f"{data.directory}: no test target of {target!r} to replay; train without it "
+                "(--targets), or split otherwise"
+            )
 
 
 def answers(

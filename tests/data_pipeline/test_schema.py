@@ -74,7 +74,7 @@ ITEM = {"name": "item"}
     [
         ({"groups": [ITEM]}, "targets: Field required"),
         ({"groups": [], "targets": ["item"]}, "groups: expected at least one"),
-        ({"groups": [ITEM], "targets": []}, "targets: expected the name of at least one group"),
+        ({"groups": [ITEM], "targets": []}, "targets: expected at least one"),
         ({"targets": ["other"]}, "target 'other': expected one of the groups ['item']"),
         ({"targets": ["item", "item"]}, "target 'item' is listed twice"),
         ({"groups": [ITEM, ITEM]}, "group 'item' is listed twice"),
@@ -122,6 +122,10 @@ ITEM = {"name": "item"}
             "target 'item': actions: the targets of 'item' are its logged candidates",
         ),
         ({"targets": [{"name": "1st", "group": "item"}]}, "target '1st': expected a letter"),
+        (
+            {"groups": [ITEM, {"name": "a"}], "targets": [{"name": "a", "group": "item"}]},
+            "target 'a': is of group 'item', and has the name of another",
+        ),
         (
             {"targets": ["item", {"name": "item", "group": "item"}]},
             "target 'item' is listed twice",

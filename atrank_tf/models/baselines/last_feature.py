@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from atrank_tf.models.baselines.own_history import OwnHistory, lateness
+from atrank_tf.models.baselines.own_history import OwnHistory
 from data_pipeline.recurrence import ID, NEVER, LookUp, look_ups, num_counts
 from data_pipeline.schema import Schema
 
@@ -17,8 +17,8 @@ class LastFeature(OwnHistory):
     whole history, and has nothing to train.
 
         rest = log(1 + popularity) / 64, below 1
-        score = 1 + 1000 / (1 + log(1 + gap)) + rest    of what has such a feature
-        score = rest                                    of all else
+        score = 1 + 1000 / (1 + log(1 + gap)) + rest / 100    of what has such a feature
+        score = rest                                          of all else
 
     Args:
         schema: Description of the data.
@@ -32,12 +32,17 @@ class LastFeature(OwnHistory):
     ['campaign among campaign']
     """
 
-    tie_weight = 1.0
+    tie_weight = 0.01
 
     @staticmethod
     def look_ups_of(schema: Schema, target: str) -> list[LookUp]:
         """Returns the look-ups of features among the ids of other groups."""
-        return [x for x in look_ups(schema, target) if x.field != ID and x.source == ID]
+        own = schema.target(target).group
+        return [
+            x
+            for x in look_ups(schema, target)
+            if x.field != ID and x.source == ID and x.group != own
+        ]
 
     def habit(self, target: str, numbers: tf.Tensor) -> tf.Tensor:
         """Returns the score of what has a feature that the user touched, above 1; 0 of all else."""
@@ -50,4 +55,4 @@ class LastFeature(OwnHistory):
         if not gaps:
             return tf.zeros_like(numbers[:, 0], tf.float32)
         least = tf.reduce_min(tf.stack(gaps), axis=0)
-        return tf.where(least < tf.int64.max, 1.0 + 1000.0 * lateness(least), 0.0)
+        return tf.where(least < tf.int64.max, 1.0 + 1000.0 * self.lateness(least), 0.0)

@@ -9,6 +9,7 @@ from atrank_tf.models.baselines.popularity import Popularity
 from atrank_tf.models.ranker import Candidates, QueryTimes
 from data_pipeline import ragged
 from data_pipeline.recurrence import look_ups, num_counts
+from data_pipeline.schema import SECONDS_PER_DAY
 
 
 @keras.saving.register_keras_serializable("atrank_tf")
@@ -83,15 +84,13 @@ class OwnHistory(Popularity):
         count = tf.cast(tf.reduce_sum(numbers[:, :num_actions], axis=1), tf.float32)
         gap = numbers[:, num_actions]
         # With an action that the data does not know it is touched, and counted by none.
-        return tf.where(gap > 0, tf.maximum(count, 1.0) + lateness(gap), 0.0)
+        return tf.where(gap > 0, tf.maximum(count, 1.0) + self.lateness(gap), 0.0)
 
+    def lateness(self, gap: tf.Tensor) -> tf.Tensor:
+        """Returns 1 / (1 + log(1 + gap)), float32, of gaps in the schema's time unit.
 
-def lateness(gap: tf.Tensor) -> tf.Tensor:
-    """Returns 1 / (1 + log(1 + gap)), float32, of gaps of 0 or more.
-
-    Example:
-
-    >>> lateness(tf.constant([0, 100], tf.int64)).numpy().round(2)
-    array([1.  , 0.18], dtype=float32)
-    """
-    return 1.0 / (1.0 + tf.math.log1p(tf.maximum(tf.cast(gap, tf.float32), 0.0)))
+        The gap counts in seconds.
+        """
+        second = self.schema.units_per_day // SECONDS_PER_DAY
+        seconds = tf.maximum(tf.cast(gap, tf.float32), 0.0) / float(second)
+        return 1.0 / (1.0 + tf.math.log1p(seconds))

@@ -88,7 +88,7 @@ def test_the_whole_catalogue_is_what_many_draws_come_to(data_dir: Path, runs: Pa
     assert values["popular"] < values["all"] - 0.05  # Popular negatives are as good as targets.
     assert protocols["all"]["protocol"]["sampling"] == "all"
     assert "calibration" not in protocols["all"]
-    for name in ("metrics.all.json", "metrics.popularity.json", "metrics.json"):
+    for name in ("metrics.all.json", "metrics.popularity.2000.json", "metrics.json"):
         assert (runs / "popularity" / name).exists()
     captions = [format_protocol(report["protocol"]) for report in protocols.values()]
     untaken = "objects that the user did not take at that time"
@@ -97,6 +97,21 @@ def test_the_whole_catalogue_is_what_many_draws_come_to(data_dir: Path, runs: Pa
         f"item: 10000 negatives drawn uniformly from {untaken}",
         f"item: 2000 negatives drawn by their number of training events from {untaken}",
     ]
+
+
+def test_models_that_read_less_are_divided_alike(
+    data_dir: Path, runs: Path, tmp_path: Path
+) -> None:
+    short = str(tmp_path / "short")
+    train(str(data_dir), short, Settings(model="popularity", max_history=1))
+    report = evaluate(
+        str(data_dir), str(runs / "popularity"), [short], num_negatives=9, slice_names=["history"]
+    )
+    own, other = (r["targets"]["item"] for r in (report, report["baselines"][short]))
+    for table in ("kinds", "slices"):
+        assert own[table] == other[table]
+    assert own["auc"] == other["auc"]
+    assert (runs / "popularity/metrics.9.json").exists()
 
 
 def test_slices_divide_the_targets(data_dir: Path, runs: Path) -> None:
@@ -110,7 +125,7 @@ def test_slices_divide_the_targets(data_dir: Path, runs: Path) -> None:
         assert len(positives) > 1 or name == "history"
     assert set(item["slices"]["action"]) == {"buy", "view"}
     assert set(item["slices"]["category"]) == {f"c{i}" for i in range(5)}
-    assert {"t1", "others"} <= set(item["slices"]["tag"])
+    assert {"t1", "(none)"} <= set(item["slices"]["tag"])
     assert report["targets"]["query"]["slices"]["tag"] == {}
     table = format_slices(report, "action").splitlines()
     assert table[0].startswith("| item by action | model | AUC")
@@ -143,6 +158,8 @@ def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:
         evaluate(data, popularity, [popularity])
     with pytest.raises(UserError, match="negatives is 0: expected 1 or more, or all"):
         evaluate(data, popularity, num_negatives=0)
+    with pytest.raises(UserError, match="sampling is 'popularity': with all negatives nothing is"):
+        evaluate(data, popularity, num_negatives="all", sampling="popularity")
     with pytest.raises(UserError, match="slices: 'brand': expected one of action, history, hour,"):
         evaluate(data, popularity, slice_names=["brand"])
     events = pd.DataFrame({"user": [1, 1], "object": [1, 2], "time": [1, 2]})

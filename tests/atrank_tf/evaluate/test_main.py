@@ -19,10 +19,14 @@ def test_command_line(data_dir: Path, runs: Path, command: Command) -> None:
     assert done.stdout.startswith("validation targets; means over users")
     assert "\nitem: popularity less bpr, paired by user: AUC " in done.stdout
     assert "\nmind: item: " in done.stdout
-    assert f"wrote {runs}/popularity/metrics.validation.json" in done.stdout
-    report = json.loads((runs / "popularity/metrics.validation.json").read_text())
+    assert f"wrote {runs}/popularity/metrics.validation.5.json" in done.stdout
+    report = json.loads((runs / "popularity/metrics.validation.5.json").read_text())
     assert (report["protocol"]["split"], report["protocol"]["negatives"]) == ("validation", 5)
-    assert (runs / "popularity/slices.item.action.png").read_bytes().startswith(b"\x89PNG")
+    assert (
+        (runs / "popularity/slices.validation.5.item.action.png")
+        .read_bytes()
+        .startswith(b"\x89PNG")
+    )
     done = command("atrank_tf.evaluate", f"--data_dir={data_dir}", "--model_dir=no")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: no: holds no trained model")

@@ -70,8 +70,8 @@ def test_the_table_has_a_line_for_each_target_and_model_that_knows_it() -> None:
         "| item: new | atrank | 0.8500 (0.8400 to 0.8600) "
         "| 0.7500 | 0.6500 | 0.5500 | 0.4500 | 7 |",
         "| item: new | bpr | 0.8500 (0.8400 to 0.8600) | 0.7500 | 0.6500 | 0.5500 | 0.4500 | 7 |",
-        "| query | atrank | no targets |  |  |  |  | 0 |",
-        "| query | bpr | no targets |  |  |  |  | 0 |",
+        "| query | atrank | nothing to compare |  |  |  |  | 0 |",
+        "| query | bpr | nothing to compare |  |  |  |  | 0 |",
     ]
     assert format_table(ALONE).splitlines() == [head, rule, lines[0], lines[3], lines[5]]
 

@@ -1,5 +1,8 @@
 """Slices: what each is of, and what to mind."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 
@@ -52,15 +55,16 @@ def test_hours_and_histories(unit: str, second: int) -> None:
     schema = Schema((Group("item"),), ("item",), time_unit=unit)
     times = [0, HOUR * second - 1, HOUR * second, 49 * HOUR * second]
     some = positives(time=times, history=[0, 9, 10, 5000], action=[1, 1, 0, 1])
-    masks = slices.slices("hour", some, "item", schema, "no")
+    data = cast(TimelineData, SimpleNamespace(schema=schema))  # Of no feature more is read.
+    masks = slices.slices("hour", some, "item", data)
     assert {hour: mask.tolist() for hour, mask in masks.items()} == {
         "00": [True, True, False, False],
         "01": [False, False, True, True],
     }
-    masks = slices.slices("history", some, "item", schema, "no")
+    masks = slices.slices("history", some, "item", data)
     assert list(masks) == ["0", "1 to 9", "10 to 99", "1000 or more"]
     assert [mask.argmax() for mask in masks.values()] == [0, 1, 2, 3]
-    assert list(slices.slices("action", some, "item", schema, "no")) == ["(unknown)", "(only one)"]
+    assert list(slices.slices("action", some, "item", data)) == ["(unknown)", "(only one)"]
 
 
 def test_what_to_mind_is_said_from_one_percent_on() -> None:

@@ -114,7 +114,7 @@ def test_help_fits_two_screens_and_helpfull_has_the_rest(command: Command) -> No
     assert sections == ["Data:", "Batches:", "Model:", "Optimization:", "Run:"]
     arguments = registry.model_arguments("atrank")
     for option in options(Settings):
-        if option.name not in ("model_settings", "look_ups"):  # As the model wants it.
+        if option.name not in ("model_settings", "look_ups", "sampling"):
             assert f"{option.name}" in shown.stdout
             assert option.meaning.split()[-1] in full.stdout
     for name, argument in arguments.items():

@@ -35,19 +35,19 @@ def test_all_is_every_logged_object_that_was_not_taken_then(data_dir: Path) -> N
         assert set(negatives) == pool - set(positives)
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_the_popular_are_drawn_more_often(data_dir: Path, split: str) -> None:
-    rows = negatives_of(data_dir, split, "popularity")
+def test_the_popular_are_drawn_more_often(data_dir: Path) -> None:
+    rows = negatives_of(data_dir, "test", "popularity")
     for positives, negatives in rows:
         assert not set(positives) & set(negatives)
-        assert len(negatives) == 7 * (len(positives) if split == "train" else 1)
+        assert len(negatives) == 7
     drawn = np.array([o for _, negatives in rows for o in negatives])
     counts = EagerData(data_dir).catalog["item"]["train_counts"]
     assert counts[drawn].min() > 0  # What training never saw is not drawn.
     assert counts[drawn].mean() > 1.5 * counts[counts > 0].mean()
-    assert rows == negatives_of(data_dir, split, "popularity")
+    assert rows == negatives_of(data_dir, "test", "popularity")
 
 
-def test_all_is_for_evaluation() -> None:
-    with pytest.raises(UserError, match="sampling is 'all': for evaluation alone"):
-        BatchOptions(sampling="all").resolved("train", ["item"])
+@pytest.mark.parametrize("sampling", ["all", "popularity"])
+def test_training_draws_uniformly(sampling: Sampling) -> None:
+    with pytest.raises(UserError, match=f"sampling is '{sampling}': for evaluation alone"):
+        BatchOptions(sampling=sampling).resolved("train", ["item"])

@@ -35,6 +35,10 @@ def test_every_count_has_a_line() -> None:
         "  train: 1,000,000 targets of item, 0 targets of query",
         "  validation: 0 targets of item, 1 targets of query",
         "  test: 7 targets of item, 0 targets of query",
+        *(
+            f"  warning: no {split} targets of {target}; --targets leaves it out of a model"
+            for split, target in (("train", "query"), ("validation", "item"), ("test", "query"))
+        ),
         "  25.0% of the training targets of item are repeats",
         "  0.0% of the training targets of query are repeats",
     ]
@@ -42,7 +46,8 @@ def test_every_count_has_a_line() -> None:
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_a_split_without_targets_is_warned_of(split: str) -> None:
-    targets = {**MANIFEST.targets, split: {"item": 0, "query": 0}}
+    some = dict.fromkeys(("train", "validation", "test"), {"item": 1, "query": 1})
+    targets = {**some, split: {"item": 0, "query": 0}}
     summary = format_summary(dataclasses.replace(MANIFEST, targets=targets), "out")
     assert (
         f"  warning: no targets for {split}; the events' times are 1007 to 1099511627776"

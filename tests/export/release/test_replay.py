@@ -128,7 +128,9 @@ def test_a_target_without_held_out_queries_is_an_error(
 ) -> None:
     candidates = {**BATCH["candidates"], "word": rows_of([[], [], [], []])}
     monkeypatch.setitem(BATCH, "candidates", candidates)
-    with pytest.raises(UserError, match="no test target 'word' to replay") as caught:
+    with pytest.raises(
+        UserError, match="no test target of 'word' to replay; train without"
+    ) as caught:
         list(replay.replays(LastObject(SCHEMA), held_out, 3, 9))
     assert str(caught.value).startswith(f"{held_out.directory}: ")
 
