@@ -88,7 +88,7 @@ def test_the_whole_catalogue_is_what_many_draws_come_to(data_dir: Path, runs: Pa
     assert values["popular"] < values["all"] - 0.05  # Popular negatives are as good as targets.
     assert protocols["all"]["protocol"]["sampling"] == "all"
     assert "calibration" not in protocols["all"]
-    for name in ("metrics.all.json", "metrics.popularity.2000.json", "metrics.json"):
+    for name in ("metrics.all.json", "metrics.popularity.2000.json", "metrics.10000.json"):
         assert (runs / "popularity" / name).exists()
     captions = [format_protocol(report["protocol"]) for report in protocols.values()]
     untaken = "objects that the user did not take at that time"

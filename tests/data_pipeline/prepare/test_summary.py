@@ -46,7 +46,7 @@ def test_every_count_has_a_line() -> None:
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_a_split_without_targets_is_warned_of(split: str) -> None:
-    some = dict.fromkeys(("train", "validation", "test"), {"item": 1, "query": 1})
+    some = {name: {"item": 1, "query": 1} for name in ("train", "validation", "test")}
     targets = {**some, split: {"item": 0, "query": 0}}
     summary = format_summary(dataclasses.replace(MANIFEST, targets=targets), "out")
     assert (
