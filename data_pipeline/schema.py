@@ -17,26 +17,16 @@ import pydantic
 from data_pipeline.core.errors import UserError
 from data_pipeline.schema_parts import (
     Columns,
-    Feature,
     Group,
     Split,
     Target,
     Vocabulary,
     feature_vocabulary,
 )
+from data_pipeline.schema_parts import (
+    Feature as Feature,
+)
 from data_pipeline.version import __version__, check_version
-
-__all__ = [
-    "SECONDS_PER_DAY",
-    "Columns",
-    "Feature",
-    "Group",
-    "Schema",
-    "Split",
-    "Target",
-    "Vocabulary",
-    "feature_vocabulary",
-]
 
 FILE_NAME = "schema.json"
 SECONDS_PER_DAY = 86_400

@@ -73,9 +73,7 @@ def evaluate(
     run = RunDirectory(model_dir)
     data = run.data(data_dir)
     for directory in baselines:  # Before the first is measured.
-        other = RunDirectory(directory)
-        other.settings()
-        if not other.data(data_dir).num_targets(split):
+        if not RunDirectory(directory).data(data_dir).num_targets(split):
             raise UserError(f"{directory}: there is no {split} target that it predicts")
     slices.check_names(list(slice_names), data.schema)
     if not data.num_targets(split):
@@ -247,15 +245,11 @@ def _differences(
     positives: Mapping[str, Positives], of_baseline: Mapping[str, Positives]
 ) -> dict[str, dict[str, dict[str, float] | None]]:
     """By target that both predict and metric, the model's less the baseline's."""
-    return {
-        target: {
-            name: ranking_metrics.difference(
-                ranking_metrics.by_user(positives[target]),
-                ranking_metrics.by_user(of_baseline[target]),
-                name,
-            )
-            for name in NAMES
-        }
-        for target in positives
-        if target in of_baseline
-    }
+    differences = {}
+    for target in positives:
+        if target in of_baseline:
+            first, second = (ranking_metrics.by_user(p[target]) for p in (positives, of_baseline))
+            differences[target] = {
+                name: ranking_metrics.difference(first, second, name) for name in NAMES
+            }
+    return differences

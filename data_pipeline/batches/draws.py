@@ -100,14 +100,10 @@ def num_negatives(
 
     Example:
 
-    >>> schema = Schema((Group("item", num_logged=9, num_oov=1),), ("item",))
-    >>> block = {"item/object": tf.ragged.constant([[1, 3]], tf.int64)}
-    >>> block |= {"item/time": tf.ragged.constant([[10, 10]], tf.int64)}
-    >>> from data_pipeline.batches.block import with_targets
-    >>> block = with_targets(block, schema)
+    >>> item = Group("item", num_logged=9)
+    >>> block = {"item/bounds": negatives.untouched_bounds(tf.ragged.constant([[0, 2]], tf.int64))}
     >>> options = BatchOptions(sampling="all").resolved("test", ["item"])
-    >>> prepared = prepare_draws(block, schema, "test", options)
-    >>> num_negatives(prepared, "item", schema.groups[0], "test", options).numpy().tolist()
+    >>> num_negatives(block, "item", item, "test", options).numpy().tolist()
     [7]
     """
     assert options.num_negatives is not None  # It is resolved.
@@ -147,15 +143,11 @@ def draw(
 
     Example:
 
-    >>> schema = Schema((Group("item", num_logged=4, num_oov=1),), ("item",))
-    >>> block = {"item/object": tf.ragged.constant([[1, 3]], tf.int64)}
-    >>> block |= {"item/time": tf.ragged.constant([[10, 10]], tf.int64)}
-    >>> from data_pipeline.batches.block import with_targets
-    >>> block = with_targets(block, schema)
+    >>> item = Group("item", num_logged=4, num_oov=1)
+    >>> block = {"item/bounds": negatives.untouched_bounds(tf.ragged.constant([[0, 2]], tf.int64))}
     >>> options = BatchOptions(sampling="all").resolved("test", ["item"])
-    >>> prepared = prepare_draws(block, schema, "test", options)
     >>> zeros, positions = tf.zeros([2], tf.int64), tf.range(2, dtype=tf.int64)
-    >>> draw(prepared, "item", *schema.groups, "test", options, zeros, positions, zeros).numpy()
+    >>> draw(block, "item", item, "test", options, zeros, positions, zeros).numpy()
     array([2, 4])
     """
     bounds = block[f"{target}/bounds"]

@@ -50,14 +50,14 @@ class BatchOptions(Options):
     is one. In training they are drawn uniformly."""
 
     single_target: bool = False
-    """Batches with candidates of one target group each: the paper's all2all."""
+    """Batches with candidates of one target each: the paper's all2all."""
 
     look_ups: bool = True
     """Whether batches tell what the user did to each candidate before, in their whole timeline. In
     training as the model wants it."""
 
     target_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
-    """Weight of each target group in the loss; 1 where it is not named. They shift the weights that
+    """Weight of each target in the loss; 1 where it is not named. They shift the weights that
     targets share; the steps of Adam and Adagrad on those that one target alone has do not depend on
     a constant factor, but 0."""
 

@@ -111,8 +111,7 @@ class Objects:
         size = len(self._counts)
         for name, mask in is_target.items():
             counted = np.bincount(numbers[is_training & mask], minlength=size)
-            before = self._target_counts.get(name, np.zeros(0, np.int64))
-            self._target_counts[name] = counted + np.pad(before, (0, size - len(before)))
+            self._target_counts[name] = self.target_counts(name) + counted
         self._is_logged[numbers] = True
         self._occurrences += np.bincount(numbers[is_training], minlength=size)
         self._counts += np.bincount(numbers[is_training & is_taken], minlength=size)
@@ -124,8 +123,7 @@ class Objects:
 
     def target_counts(self, target: str) -> np.ndarray:
         """Returns how often each object was a positive of a target in the training period."""
-        counts = self._target_counts.get(target, np.zeros(0, np.int64))
-        return np.pad(counts, (0, len(self._counts) - len(counts)))
+        return self._target_counts.get(target, np.zeros(len(self._counts), np.int64))
 
     @property
     def train_occurrences(self) -> np.ndarray:
@@ -156,6 +154,10 @@ class Objects:
         self._is_logged = np.concatenate([self._is_logged, np.zeros(num_new, bool)])
         self._occurrences = np.concatenate([self._occurrences, np.zeros(num_new, np.int64)])
         self._counts = np.concatenate([self._counts, np.zeros(num_new, np.int64)])
+        self._target_counts = {
+            target: np.concatenate([counts, np.zeros(num_new, np.int64)])
+            for target, counts in self._target_counts.items()
+        }
 
     def _read(self, table: list[Batch]) -> None:
         column = self.group.object_column

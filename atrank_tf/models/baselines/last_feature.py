@@ -47,9 +47,10 @@ class LastFeature(OwnHistory):
     def habit(self, target: str, numbers: tf.Tensor) -> tf.Tensor:
         """Returns the score of what has a feature that the user touched, above 1; 0 of all else."""
         gaps, first = [], 0
+        chosen = self.look_ups_of(self.schema, target)
         for look_up in look_ups(self.schema, target):
             gap = first + num_counts(self.schema, look_up)
-            if look_up in self.look_ups_of(self.schema, target):
+            if look_up in chosen:
                 gaps.append(tf.where(numbers[:, gap] != NEVER, numbers[:, gap], tf.int64.max))
             first = gap + 3
         if not gaps:
