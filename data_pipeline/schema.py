@@ -17,14 +17,12 @@ import pydantic
 from data_pipeline.core.errors import UserError
 from data_pipeline.schema_parts import (
     Columns,
+    Feature,  # noqa: F401 - All parts are imported from here.
     Group,
     Split,
     Target,
     Vocabulary,
     feature_vocabulary,
-)
-from data_pipeline.schema_parts import (
-    Feature as Feature,
 )
 from data_pipeline.version import __version__, check_version
 
