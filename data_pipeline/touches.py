@@ -22,8 +22,10 @@ from data_pipeline.schema import Group, Schema
 # Of a key; the user has the bits above them, so that all of one user's touches stand together: a
 # search reads few pages.
 _HASH_BITS = 40
-# Of a rank, for a place in the clock.
-_TICK_BITS = 32
+# Of a rank.
+_RANK_BITS = 62
+# How many bits a number has: how many of these are not above it.
+_POWERS = [1 << bit for bit in range(62)]
 
 # By field the fingerprint of each object's value: int64 [objects]; of a multi-valued feature all
 # values, [objects, (values)].
@@ -36,9 +38,11 @@ class Touches(NamedTuple):
     Attributes:
         keys: int64 [n + 1].
         times: When each was, int64 [n + 1].
-        ranks: Ascending numbers that hold the run of equal keys and, in the lower half, the place
-            of the time in `clock`: int64 [n + 1].
-        clock: All times, ascending: int64 [n + 1].
+        ranks: Ascending numbers that hold the run of equal keys and, in the lower bits, the tick
+            of the time: int64 [n + 1].
+        tick_bits: How many the lower bits are: int64 [].
+        clock: What ticks are counted in: the first time and the last, int64 [2]; of times that
+            lie too far apart for that all of them, ascending: int64 [n + 2].
 
     Example:
 
@@ -50,6 +54,7 @@ class Touches(NamedTuple):
     keys: tf.Tensor
     times: tf.Tensor
     ranks: tf.Tensor
+    tick_bits: tf.Tensor
     clock: tf.Tensor
 
 
@@ -80,17 +85,17 @@ def touch_keys(
     parts = []
     for field in searched_fields(schema, group):
         flat, owners = _flat(values[field], positions)
-        is_known = flat >= 0
-        flat, owners = tf.boolean_mask(flat, is_known), tf.boolean_mask(owners, is_known)
         parts.append(_Part(_salt(group, field), flat, owners))
         if field == ID and len(group.actions) > 1:
-            parts.append(
-                _Part(_salt(group, ID, "action"), flat, owners, tf.gather(actions, owners))
-            )
+            salts = [_salt(group, ID, str(action)) for action in range(1 + len(group.actions))]
+            of_actions = tf.gather(tf.stack(salts), tf.gather(actions, owners))
+            parts.append(_Part(of_actions, flat, owners))
     if not parts:
         return tf.zeros([0], tf.int64), tf.zeros([0], tf.int64)
     parts.append(_any(group, positions))
-    return _keys(parts, tf.broadcast_to(tf.cast(users, tf.int64), tf.shape(actions)))
+    keys, owners = _keys(parts, tf.broadcast_to(tf.cast(users, tf.int64), tf.shape(actions)))
+    is_known = keys >= 0
+    return tf.boolean_mask(keys, is_known), tf.boolean_mask(owners, is_known)
 
 
 def of_user(keys: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
@@ -139,15 +144,22 @@ def sorted_touches(keys: tf.Tensor, times: tf.Tensor) -> Touches:
     Example:
 
     >>> keys, times = tf.constant([5, 7], tf.int64), tf.constant([20, 10], tf.int64)
-    >>> sorted_touches(keys, times).clock[:2].numpy().tolist()
+    >>> sorted_touches(keys, times).clock.numpy().tolist()
     [10, 20]
     """
     end = tf.constant([tf.int64.max], tf.int64)
+    # Of no times these are the largest number and the smallest, whose difference overflows.
+    span = tf.stack([tf.reduce_min(times), tf.reduce_max(times)])
     keys, times = tf.concat([keys, end], axis=0), tf.concat([times, end], axis=0)
     begins = tf.concat([tf.zeros_like(keys[:1], tf.bool), keys[1:] != keys[:-1]], axis=0)
     runs = tf.cumsum(tf.cast(begins, tf.int64))
-    clock = tf.sort(times)
-    return Touches(keys, times, _rank(runs, _place(clock, times)), clock)
+    num_ticks = span[1] - span[0] + 2
+    run_bits, tick_bits = tf.unstack(_num_bits(tf.stack([runs[-1], num_ticks])))
+    fits = tf.logical_and(num_ticks > 0, run_bits + tick_bits <= _RANK_BITS)
+    clock = tf.cond(fits, lambda: span, lambda: tf.sort(tf.concat([times, end], axis=0)))
+    tick_bits = tf.where(fits, tick_bits, _RANK_BITS - run_bits)
+    ranks = tf.bitwise.left_shift(runs, tick_bits) + _ticks(clock, times)
+    return Touches(keys, times, ranks, tick_bits, clock)
 
 
 def answer(
@@ -190,10 +202,8 @@ def answer(
         part = _Part(_salt(group, look_up.source), *_flat(values[look_up.field], candidates))
         own.append(part)
         if num_counts(schema, look_up) > 1:
-            part = part._replace(salt=_salt(group, ID, "action"))
             for action in range(1, 1 + num_counts(schema, look_up)):
-                numbers = tf.fill(tf.shape(part.values), _int(action))
-                by_action.append(part._replace(numbers=numbers))
+                by_action.append(part._replace(salts=_salt(group, ID, str(action))))
     groups = list(dict.fromkeys(look_up.group for look_up in asked))
     any_touch = [_any(schema.group(group), candidates) for group in groups]
     ranges = _ranges(found, [*own, *by_action, *any_touch], query_times, users)
@@ -219,19 +229,17 @@ _Range = tuple[tf.Tensor, tf.Tensor]
 
 
 class _Part(NamedTuple):
-    """What is hashed into keys: where values were touched, the values, and a number.
+    """What is hashed into keys: where values were touched, and the values.
 
     Attributes:
-        salt: Where.
+        salts: Where, int64 [n] or [].
         values: Fingerprints, int64 [n]; NO_VALUE for none.
         owners: Which behavior or candidate each is of, int64 [n].
-        numbers: int64 [n]; None for 0.
     """
 
-    salt: int
+    salts: tf.Tensor
     values: tf.Tensor
     owners: tf.Tensor
-    numbers: tf.Tensor | None = None
 
 
 def _any(group: Group, owners: tf.Tensor) -> _Part:
@@ -241,13 +249,10 @@ def _any(group: Group, owners: tf.Tensor) -> _Part:
 
 def _keys(parts: Sequence[_Part], users: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The keys of all parts in turn, NO_VALUE where there is none, and what each is of."""
-    salts = tf.concat([tf.fill(tf.shape(p.values), _int(p.salt)) for p in parts], axis=0)
-    numbers = tf.concat(
-        [tf.zeros_like(p.values) if p.numbers is None else p.numbers for p in parts], axis=0
-    )
+    salted = [tf.bitwise.bitwise_xor(part.values, part.salts) for part in parts]
     values = tf.concat([part.values for part in parts], axis=0)
     owners = tf.concat([part.owners for part in parts], axis=0)
-    mixed = random_numbers(salts, values, numbers)
+    mixed = random_numbers(tf.concat(salted, axis=0))
     hashed = tf.bitwise.right_shift(mixed, _int(63 - _HASH_BITS))
     keys = of_user(hashed, tf.gather(users, owners))
     return tf.where(values >= 0, keys, NO_VALUE), owners
@@ -265,16 +270,17 @@ def _ranges(
     first = tf.searchsorted(found.keys, keys, side="left", out_type=tf.int64)
     is_touched = tf.gather(found.keys, first) == keys
     first = tf.where(is_touched, first, 0)
-    end = _end(found, first, tf.gather(_place(found.clock, query_times), owners))
+    end = _end(found, first, tf.gather(_ticks(found.clock, query_times), owners))
     end = tf.where(is_touched, end, 0)
     sizes = [tf.shape(part.values)[0] for part in parts]
     return list(zip(tf.split(first, sizes), tf.split(end, sizes), strict=True))
 
 
 def _end(found: Touches, firsts: tf.Tensor, ticks: tf.Tensor) -> tf.Tensor:
-    """Where the touches before a place in the clock end, of those that begin at `firsts`."""
-    runs = tf.bitwise.right_shift(tf.gather(found.ranks, firsts), _int(_TICK_BITS))
-    return tf.searchsorted(found.ranks, _rank(runs, ticks), side="left", out_type=tf.int64)
+    """Where the touches before a tick end, of those that begin at `firsts`."""
+    runs = tf.bitwise.right_shift(tf.gather(found.ranks, firsts), found.tick_bits)
+    ranks = tf.bitwise.left_shift(runs, found.tick_bits) + ticks
+    return tf.searchsorted(found.ranks, ranks, side="left", out_type=tf.int64)
 
 
 def _numbers(
@@ -306,7 +312,8 @@ def _numbers(
     def back(column: tf.Tensor, steps: int) -> tf.Tensor:
         return tf.gather(column, tf.maximum(end - steps, 0))
 
-    after_last = 1 + tf.bitwise.bitwise_and(back(found.ranks, 1), _int((1 << _TICK_BITS) - 1))
+    all_bits = tf.bitwise.left_shift(_int(1), found.tick_bits) - 1
+    after_last = 1 + tf.bitwise.bitwise_and(back(found.ranks, 1), all_bits)
     numbers = [
         count,
         tf.where(count > 0, times - back(found.times, 1), NEVER),
@@ -316,13 +323,22 @@ def _numbers(
     return tf.split(tf.stack(numbers, axis=1), [tf.shape(part.values)[0] for part in parts])
 
 
-def _place(clock: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
-    """The place of times in a clock: how many of its times are before."""
-    return tf.searchsorted(clock, times, side="left", out_type=tf.int64)
+def _ticks(clock: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
+    """Numbers of 0 or more that are in the order of the times, and alike where they are."""
+
+    def since_first() -> tf.Tensor:
+        return tf.clip_by_value(times, clock[0], clock[1] + 1) - clock[0]
+
+    def places() -> tf.Tensor:
+        return tf.searchsorted(clock, times, side="left", out_type=tf.int64)
+
+    return tf.cond(tf.size(clock) == 2, since_first, places)
 
 
-def _rank(runs: tf.Tensor, ticks: tf.Tensor) -> tf.Tensor:
-    return tf.bitwise.left_shift(runs, _int(_TICK_BITS)) + ticks
+def _num_bits(numbers: tf.Tensor) -> tf.Tensor:
+    """How many bits numbers of 0 or more have."""
+    powers = tf.constant(_POWERS, tf.int64)
+    return tf.searchsorted(powers, numbers, side="right", out_type=tf.int64)
 
 
 def _merged(numbers: tf.Tensor, owners: tf.Tensor, num_candidates: tf.Tensor) -> tf.Tensor:
@@ -346,7 +362,8 @@ def _int(number: int) -> tf.Tensor:
     return tf.constant(number, tf.int64)
 
 
-def _salt(group: Group, *parts: str) -> int:
+def _salt(group: Group, *parts: str) -> tf.Tensor:
     """A number for a group and what of it."""
     text = "/".join([group.name, *parts])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
+    digest = hashlib.blake2b(text.encode(), digest_size=7).digest()
+    return _int(int.from_bytes(digest, "big"))

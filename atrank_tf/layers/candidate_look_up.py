@@ -84,17 +84,18 @@ class CandidateLookUp(keras.layers.Layer):
         Returns:
             Keys and times, int64 [batch, (touches), 2].
         """
-        parts = [ragged.empty_rows(tf.zeros([0, 2], tf.int64), num_rows)]
+        nothing = tf.zeros([0], tf.int64)
+        keys, times, rows = [nothing], [nothing], [nothing]
         for group in self.schema.groups:
             if group.name in history:
                 columns = history[group.name]
                 values = self._values(group.name, columns["object"], columns.get("fingerprint"))
                 actions = columns["action"].flat_values
-                keys, behaviors = touch_keys(self.schema, group, values, actions)
-                times = tf.gather(columns["time"].flat_values, behaviors)
-                pairs = tf.stack([keys, times], axis=1)
-                parts.append(ragged.group_rows(pairs, columns["object"], behaviors))
-        return _sorted_by_key(ragged.concat_rows(parts))
+                of_group, behaviors = touch_keys(self.schema, group, values, actions)
+                keys.append(of_group)
+                times.append(tf.gather(columns["time"].flat_values, behaviors))
+                rows.append(tf.gather(ragged.row_ids(columns["object"]), behaviors))
+        return _sorted_by_key(*(tf.concat(x, axis=0) for x in (keys, times, rows)), num_rows)
 
     def extend(self, touched: tf.RaggedTensor, history: History) -> tf.RaggedTensor:
         """Adds behaviors to what users touched; none may be before what is in it.
@@ -107,7 +108,9 @@ class CandidateLookUp(keras.layers.Layer):
             As `touched` does of all behaviors at once.
         """
         new = self.touched(history, touched.nrows())
-        return _sorted_by_key(ragged.concat_rows([touched, new]))
+        keys, times = tf.unstack(tf.concat([touched.flat_values, new.flat_values], axis=0), axis=1)
+        rows = tf.concat([ragged.row_ids(touched), ragged.row_ids(new)], axis=0)
+        return _sorted_by_key(keys, times, rows, touched.nrows())
 
     def look_up(
         self,
@@ -167,7 +170,11 @@ class CandidateLookUp(keras.layers.Layer):
         return cls(**{**config, "schema": Schema.from_dict(config["schema"])})
 
 
-def _sorted_by_key(touched: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Sorts each row's touches by key; those of one key stay in their order."""
-    keys = of_user(touched.flat_values[:, 0], ragged.row_ids(touched))
-    return ragged.like(touched, tf.gather(touched.flat_values, tf.argsort(keys, stable=True)))
+def _sorted_by_key(
+    keys: tf.Tensor, times: tf.Tensor, rows: tf.Tensor, num_rows: tf.Tensor
+) -> tf.RaggedTensor:
+    """Divides touches into rows, sorted by key; those of one key stay in their order."""
+    order = tf.argsort(of_user(keys, rows), stable=True)
+    touches = tf.gather(tf.stack([keys, times], axis=1), order)
+    rows = tf.gather(rows, order)
+    return ragged.from_value_rowids(touches, rows, nrows=num_rows, validate=False)

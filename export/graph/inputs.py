@@ -153,11 +153,15 @@ class RawInputs:
         times = tf.where(tf.logical_and(is_real, is_past), times, -1)
 
         # Newest first; ties as the timelines have them, so that both keep the same behaviors.
+        order = positions
+        for column in (actions, objects, times):
+            sorted_by = tf.gather(column, order, batch_dims=1)
+            places = tf.argsort(sorted_by, axis=1, direction="DESCENDING", stable=True)
+            order = tf.gather(order, places, batch_dims=1)
         columns = [actions, objects, times, positions, fingerprint(sent["objects"])]
-        for key in range(3):
-            order = tf.argsort(columns[key], axis=1, direction="DESCENDING", stable=True)
-            columns = [tf.gather(column, order, batch_dims=1) for column in columns]
-        actions, objects, times, positions, fingerprints = columns
+        actions, objects, times, positions, fingerprints = (
+            tf.gather(column, order, batch_dims=1) for column in columns
+        )
         lengths = tf.reduce_sum(tf.cast(times >= 0, tf.int64), axis=1)
         history = {"object": objects, "action": actions, "time": times, "position": positions}
         history["fingerprint"] = fingerprints
