@@ -38,12 +38,14 @@ class PointwiseLoss(keras.losses.BinaryCrossentropy):
 
 
 class PairwiseLoss(keras.losses.Loss):
-    """A loss of the lead of each positive over its negatives, averaged over the negatives.
+    """A loss of the lead of positives over the negatives of their list, averaged over such pairs.
 
-        loss = mean over all negatives of loss_of_lead(logit of its positive - its logit)
+        loss = mean over all pairs of loss_of_lead(logit of the positive - logit of the negative)
 
-    It wants labels and logits as `data_pipeline` lays them out where it samples negatives: each
-    positive is followed by its negatives.
+    Where negatives are sampled, a positive and its own are a list: it wants labels and logits as
+    `data_pipeline` lays them out, each positive followed by its negatives. Lists that were logged
+    may have several positives, and stand in any order: their numbers are a second column of the
+    labels. `Ranker` adds it where a batch has lists.
 
     Args:
         name: Its name in logs.
@@ -57,6 +59,9 @@ class PairwiseLoss(keras.losses.Loss):
     >>> loss = SquaredLoss(name="squared")
     >>> float(loss(tf.constant([1.0, 0.0, 0.0]), tf.constant([2.0, 1.0, 0.0])))
     0.5
+    >>> labels_and_lists = tf.constant([[1.0, 7], [1.0, 8], [0.0, 7]])
+    >>> float(loss(labels_and_lists, tf.constant([2.0, 0.0, 0.0])))  # One pair, of list 7.
+    1.0
     """
 
     def __init__(self, name: str, **kwargs: object) -> None:
@@ -70,21 +75,36 @@ class PairwiseLoss(keras.losses.Loss):
         """Returns what each candidate adds to the mean: 0 for positives.
 
         Args:
-            y_true: Labels, float [candidates].
+            y_true: Labels, float [candidates]; or labels and numbers of lists, [candidates, 2].
             y_pred: Logits, float [candidates].
 
         Returns:
             float [candidates].
         """
-        labels = tf.reshape(y_true, [-1])
         logits = tf.reshape(y_pred, [-1])
-        num_positives = tf.cumsum(tf.cast(labels > 0, tf.int32))  # Up to each candidate.
-        zero_and_positives = tf.concat([[0.0], tf.boolean_mask(logits, labels > 0)], axis=0)
-        last_positive = tf.gather(zero_and_positives, num_positives)
-        is_compared = tf.logical_and(labels <= 0, num_positives > 0)
-        weights = tf.cast(is_compared, logits.dtype)
-        losses = self.loss_of_lead(last_positive - logits) * weights
-        return losses / tf.maximum(1.0, tf.reduce_sum(weights))
+        if y_true.shape.rank == 2 and y_true.shape[1] == 2:
+            labels, lists = tf.unstack(y_true, axis=1)
+        else:
+            labels = tf.reshape(y_true, [-1])
+            lists = tf.cumsum(tf.cast(labels > 0, tf.float32))
+        order = tf.argsort(lists, stable=True)
+        lists = tf.gather(lists, order)
+        is_positive = tf.gather(labels, order) > 0
+        positives = tf.where(is_positive)[:, 0]
+        lists_of_positives = tf.gather(lists, positives)
+        # A row for each positive: all of its list.
+        of_list = tf.ragged.range(
+            tf.searchsorted(lists, lists_of_positives, side="left"),
+            tf.searchsorted(lists, lists_of_positives, side="right"),
+        )
+        positives = tf.gather(positives, of_list.value_rowids())
+        others = of_list.flat_values
+        is_negative = tf.logical_not(tf.gather(is_positive, others))
+        positives = tf.gather(order, tf.boolean_mask(positives, is_negative))
+        negatives = tf.gather(order, tf.boolean_mask(others, is_negative))
+        losses = self.loss_of_lead(tf.gather(logits, positives) - tf.gather(logits, negatives))
+        num_pairs = tf.maximum(1.0, tf.cast(tf.size(negatives), logits.dtype))
+        return tf.math.unsorted_segment_sum(losses / num_pairs, negatives, tf.size(logits))
 
 
 @keras.saving.register_keras_serializable("atrank_tf")

@@ -150,7 +150,20 @@ class Schema:
             return group.labels
         targets = map(self.target, self.target_names)
         labels = [target.label for target in targets if target.group == name]
-        return tuple(dict.fromkeys(labels or [(group.impression_columns or self.columns).label]))
+        return tuple(dict.fromkeys(labels or [self.impression_columns(name).label]))
+
+    def impression_columns(self, name: str) -> Columns:
+        """Returns the columns of a group's logged candidates."""
+        return self.group(name).impression_columns or self.columns
+
+    def place_columns(self, name: str) -> dict[str, str]:
+        """Returns the columns that say where a group's candidates were shown: `list`, `position`.
+
+        Those that the schema names, of a group that has logged candidates.
+        """
+        columns = self.impression_columns(name)
+        named = {"list": columns.list, "position": columns.position}
+        return {k: v for k, v in named.items() if v and self.group(name).impressions}
 
     def vocabulary(self, name: str) -> Vocabulary:
         """Returns the vocabulary called `name`, with the defaults if it is not listed."""
@@ -209,7 +222,7 @@ class Schema:
         group = self.group(target.group or target.name)
         label = target.label
         if group.impressions and not label:
-            label = (group.impression_columns or self.columns).label
+            label = self.impression_columns(group.name).label
         actions = target.actions or group.target_actions
         return dataclasses.replace(target, group=group.name, actions=actions, label=label)
 

@@ -10,7 +10,7 @@ _STRICT = pydantic.ConfigDict(extra="forbid")
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Names of the columns of a table of events, or of labelled targets.
+    r"""Names of the columns of a table of events, or of labelled targets.
 
     Attributes:
         user: Who acted: a string or an integer.
@@ -19,11 +19,16 @@ class Columns:
         action: Which of the group's actions it was. "" when the group has only one.
         group: Which group the object belongs to, in a table that holds several.
         label: 1 (taken) or 0 (shown, not taken); labelled targets only.
+        list: Which list of the user it was shown in, or which session: a string or an integer;
+            labelled targets only. Metrics, and losses by pairs, then compare those of one list.
+        position: Where in the list it was shown: an integer of 0 or more; labelled targets only.
+            A model learns how much is taken at each, and scores all as at the first.
 
     Example:
 
     >>> Columns(user="reviewerID", object="asin")
-    Columns(user='reviewerID', object='asin', time='time', action='', group='', label='label')
+    Columns(user='reviewerID', object='asin', time='time', action='', group='', label='label', \
+list='', position='')
     """
 
     __pydantic_config__ = _STRICT
@@ -34,6 +39,8 @@ class Columns:
     action: str = ""
     group: str = ""
     label: str = "label"
+    list: str = ""
+    position: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +142,9 @@ class Group:
         num_objects: Likewise: object indices in all, those out of vocabulary included.
         num_oov: Likewise: object indices for unknown objects (its id vocabulary's).
         labels: Likewise: the columns of labels of its logged candidates.
+        first_position: Likewise: the smallest position that a candidate was logged at.
+        num_positions: Likewise: one more than the largest, but 1,000 at most; 0 where positions
+            were not logged.
 
     Example:
 
@@ -161,6 +171,8 @@ class Group:
     num_objects: int = 0
     num_oov: int = 0
     labels: tuple[str, ...] = ()
+    first_position: int = 0
+    num_positions: int = 0
 
     @property
     def num_actions(self) -> int:

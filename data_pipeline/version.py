@@ -2,7 +2,7 @@
 
 from data_pipeline.core.errors import UserError
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 # The same as a number, for tensors: files and user states of one minor version go together.
 MINOR_VERSION = int(__version__.split(".")[1])
@@ -25,7 +25,7 @@ def check_version(version: object, what: str, again: str) -> None:
     >>> check_version(None, "data/mine", "prepare it again")
     Traceback (most recent call last):
     data_pipeline.core.errors.UserError: data/mine: was written by a version before 0.2.0, this is \
-0.4.0: prepare it again
+0.5.0: prepare it again
     """
     if isinstance(version, str) and version.split(".")[:2] == __version__.split(".")[:2]:
         return

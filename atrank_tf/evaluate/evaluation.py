@@ -17,6 +17,7 @@ from data_pipeline.core import json_files
 from data_pipeline.core.errors import UserError
 from data_pipeline.core.progress import Progress
 from data_pipeline.dataset import TimelineData
+from data_pipeline.schema import Schema
 
 
 def evaluate(
@@ -78,12 +79,7 @@ def evaluate(
     slices.check_names(list(slice_names), data.schema)
     if not data.num_targets(split):
         raise UserError(f"{data_dir}: there is no {split} target; see the schema's split")
-    protocol["kind"] = {
-        target: "logged"
-        if (group := data.schema.target_group(target)).impressions
-        else group.negatives
-        for target in data.schema.target_names
-    }
+    protocol["kind"] = {target: _kind(target, data.schema) for target in data.schema.target_names}
     measurements = {directory: _measure(directory, data_dir, protocol) for directory in directories}
     for directory in baselines:
         _tell_alike(measurements[directory].positives, measurements[model_dir].positives)
@@ -239,6 +235,14 @@ def _name(results: Mapping[str, dict[str, Any]]) -> None:
     for directory, result in results.items():
         model = result["model"]
         result["name"] = model if models.count(model) == 1 else f"{model} ({directory})"
+
+
+def _kind(target: str, schema: Schema) -> str:
+    """What a target's candidates are: those of its list, logged ones, or the kind of negatives."""
+    group = schema.target_group(target)
+    if "list" in schema.place_columns(group.name):
+        return "lists"
+    return "logged" if group.impressions else group.negatives
 
 
 def _differences(

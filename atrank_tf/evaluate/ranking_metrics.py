@@ -22,6 +22,8 @@ class Scored:
         logit: The model's score: float [n].
         labelled: Whether the candidates were logged with their labels. AUC then compares
             all of a user's positives with all of their negatives; otherwise those of one query.
+        in_lists: Whether they were logged in lists, which `query` then numbers: AUC compares
+            those of one list.
         facts: What else is known of each candidate, by name: [n].
 
     Example:
@@ -38,6 +40,7 @@ class Scored:
     label: np.ndarray
     logit: np.ndarray
     labelled: bool = False
+    in_lists: bool = False
     facts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
@@ -141,7 +144,7 @@ def per_positive(scored: Scored) -> Positives:
         "ndcg@10": np.where(count > 0, hit / np.log2(1 + rank), np.nan),
         "mrr": 1 / rank,
     }
-    if scored.labelled:
+    if scored.labelled and not scored.in_lists:
         above, ties, count = _negatives_against_positives(scored.user, scored)
     with np.errstate(invalid="ignore"):
         values["auc"] = np.where(count > 0, 1 - (above + ties / 2) / np.maximum(count, 1), np.nan)

@@ -11,6 +11,10 @@ _KINDS = {
     "untaken": "objects that the user did not take at that time",
     "untouched": "objects that the user never touched",
 }
+_LOGGED = {
+    "logged": "the candidates that were logged at their time; AUC: all of their user's",
+    "lists": "the candidates that were logged in their list",
+}
 
 
 def format_protocol(protocol: Mapping[str, Any]) -> str:
@@ -34,7 +38,7 @@ def format_protocol(protocol: Mapping[str, Any]) -> str:
         "rank among"
     ]
     for target, kind in protocol["kind"].items():
-        among = f"{how} {_KINDS[kind]}" if kind in _KINDS else "the candidates that were logged"
+        among = _LOGGED.get(kind) or f"{how} {_KINDS[kind]}"
         lines.append(f"{target}: {among}")
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from atrank_tf.evaluate.ranking_metrics import Positives, Scored, per_positive
 from atrank_tf.models import Ranker
+from data_pipeline.batches.negatives import random_numbers
 from data_pipeline.core.errors import DivergedError
 from data_pipeline.core.progress import Progress
 from data_pipeline.schema import Schema
@@ -80,7 +81,7 @@ class Scoring:
         logged: dict[str, list[Scored]] = {}
         others: dict[str, list[Positives]] = {}
         for target, part in self._parts(progress):
-            if part.labelled:  # Compared with all of their user's.
+            if part.labelled:  # Compared with all of their user's or list's.
                 logged.setdefault(target, []).append(part)
             else:
                 others.setdefault(target, []).append(per_positive(part))
@@ -116,14 +117,19 @@ class Scoring:
         for target in self._schema.target_names:
             batch_rows = inputs["candidates"][target].value_rowids().numpy()
             end = start + len(batch_rows)
+            lists = inputs.get("lists", {}).get(target)
+            queries = batch_rows + num_queries
+            if lists is not None:
+                queries = random_numbers(users[batch_rows], lists.flat_values).numpy()
             yield (
                 target,
                 Scored(
                     users[batch_rows],
-                    batch_rows + num_queries,
+                    queries,
                     labels[start:end],
                     logits[start:end],
                     bool(self._schema.target_group(target).impressions),
+                    lists is not None,
                     self._facts(inputs, target, self._schema) if self._facts else {},
                 ),
             )
@@ -142,5 +148,6 @@ class Scoring:
             join([part.label for part in parts]),
             join([part.logit for part in parts]),
             labelled=bool(self._schema.target_group(target).impressions),
+            in_lists=bool(parts and parts[0].in_lists),
             facts={name: join([part.facts[name] for part in parts]) for name in facts},
         )

@@ -14,6 +14,7 @@ from atrank_tf.evaluate.scoring import Scoring
 from atrank_tf.experiment.suites import SUITES, Budget, Entry
 from atrank_tf.models.registry import model_class
 from atrank_tf.run_directory import RunDirectory
+from atrank_tf.train.build import has_lists
 from atrank_tf.train.loop import train
 from atrank_tf.train.settings import Settings
 from data_pipeline.batches.options import BatchOptions
@@ -167,10 +168,10 @@ def _entries(suite: str, data_dir: str, targets: Collection[str]) -> list[Entry]
     for entry in SUITES[suite](schema.select([], usable)):
         settings = entry.settings
         settings = settings.replace(targets=settings.targets or usable)
-        is_labelled = any(known.target_group(target).impressions for target in settings.targets)
-        if is_labelled and settings.completed().loss != "pointwise":
+        can_pair = all(has_lists(known, target) for target in settings.targets)
+        if not can_pair and settings.completed().loss != "pointwise":
             if settings.loss != "auto":
-                print(f"-- {entry.label}: targets are labelled, left out", file=sys.stderr)
+                print(f"-- {entry.label}: targets are of no lists, left out", file=sys.stderr)
                 continue
             settings = settings.replace(loss="pointwise")
         entries.append(dataclasses.replace(entry, settings=settings))

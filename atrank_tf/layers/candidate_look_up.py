@@ -95,7 +95,8 @@ class CandidateLookUp(keras.layers.Layer):
                 keys.append(of_group)
                 times.append(tf.gather(columns["time"].flat_values, behaviors))
                 rows.append(tf.gather(ragged.row_ids(columns["object"]), behaviors))
-        return _sorted_by_key(*(tf.concat(x, axis=0) for x in (keys, times, rows)), num_rows)
+        joined = [tf.concat(columns, axis=0) for columns in (keys, times, rows)]
+        return _sorted_by_key(joined[0], joined[1], joined[2], num_rows)
 
     def extend(self, touched: tf.RaggedTensor, history: History) -> tf.RaggedTensor:
         """Adds behaviors to what users touched; none may be before what is in it.

@@ -9,8 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from atrank_tf.layers.candidate_look_up import CandidateLookUp
+from atrank_tf.layers.embedding_table import EmbeddingTable
 from atrank_tf.layers.recurrence import Recurrence
+from atrank_tf.losses import PairwiseLoss
 from data_pipeline import ragged
+from data_pipeline.batches.negatives import random_numbers
 from data_pipeline.core.errors import UserError
 from data_pipeline.schema import Schema
 
@@ -70,6 +73,10 @@ class Ranker(keras.Model):
       see. A group may be absent.
     - `candidates`: for each target group, object indices, int64 [batch, (candidates)]. A
       target may be absent, too.
+    - `lists`: of targets that were logged in lists the list of each candidate, a number that tells
+      it from the user's others: int64 [batch, (candidates)], by target. Losses by pairs read it.
+    - `positions`: of targets that were logged with positions, in training that of each candidate:
+      int64 [batch, (candidates)], by target.
     - `recurrence`: what the user did to each candidate before, for each target group int64
       [batch, (candidates), numbers]: see `data_pipeline.recurrence`. Where it is absent, models
       that read it look candidates up in the `history`.
@@ -134,6 +141,13 @@ class Ranker(keras.Model):
                 )
                 for target in schema.target_names
             }
+        self.position_weights: dict[str, EmbeddingTable] = {}
+        for target in schema.target_names if self.is_trained else ():
+            if num_positions := schema.target_group(target).num_positions:
+                # Zeros: at first all are alike.
+                self.position_weights[target] = EmbeddingTable(
+                    num_positions, 1, "zeros", name=f"{target}_positions", dtype=self.dtype_policy
+                )
         self.look_ups = None
         if self.looks_up(recurrence=recurrence):
             self.look_ups = CandidateLookUp(schema, name="look_ups")
@@ -209,9 +223,13 @@ class Ranker(keras.Model):
         candidates: Candidates,
         query_time: QueryTimes,
         recurrence: Candidates | None = None,
+        positions: Candidates | None = None,
         training: bool = False,
     ) -> Candidates:
         """Scores candidates of all target groups against a user state.
+
+        How much was taken at a position, whatever stood there, is a number for each that is added
+        to the logit: what it explains, the rest of the model need not.
 
         Args:
             state: What `encode` returned for the batch.
@@ -219,6 +237,7 @@ class Ranker(keras.Model):
             query_time: As in a batch.
             recurrence: As in a batch, or what `look_ups` found; read by models that look candidates
                 up.
+            positions: As in a batch. Where they are absent, all stand at the first.
             training: Whether this is a training step.
 
         Returns:
@@ -240,6 +259,13 @@ class Ranker(keras.Model):
                     numbers, scores.flat_values, training=training
                 )
                 scores = ragged.like(objects, logits_with_habits)
+            if target in self.position_weights:
+                group = self.schema.target_group(target)
+                of = tf.fill(tf.shape(scores.flat_values), tf.constant(group.first_position))
+                if positions and target in positions:
+                    of = tf.minimum(positions[target].flat_values, group.num_positions - 1)
+                weights = self.position_weights[target](of, training=training)[:, 0]
+                scores = ragged.like(objects, scores.flat_values + tf.cast(weights, tf.float32))
             logits[target] = scores
         return logits
 
@@ -251,11 +277,48 @@ class Ranker(keras.Model):
             touched = self.look_ups.touched(history, batch_size(query_time))
             recurrence = self.look_ups.look_up(touched, inputs["candidates"], query_time)
         state = self.encode(history, query_time, inputs.get("user"), training=training)
-        logits = self.score(state, inputs["candidates"], query_time, recurrence, training=training)
+        logits = self.score(
+            state,
+            inputs["candidates"],
+            query_time,
+            recurrence,
+            inputs.get("positions"),
+            training=training,
+        )
         flat = [
             logits[target].flat_values for target in self.schema.target_names if target in logits
         ]
         return tf.concat([tf.zeros([0]), *flat], axis=0)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor | None:
+        """Returns the loss of a batch; one by pairs is told the lists of its candidates."""
+        if isinstance(self.loss, PairwiseLoss) and "lists" in x:
+            numbers = tf.cast(self._list_numbers(x, y), tf.float32)
+            y = tf.stack([tf.reshape(tf.cast(y, tf.float32), [-1]), numbers], axis=1)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def _list_numbers(self, inputs: dict[str, Any], labels: tf.Tensor) -> tf.Tensor:
+        """A number for the list of each candidate; a sampled positive and its negatives are one."""
+        candidates = inputs["candidates"]
+        targets = [target for target in self.schema.target_names if target in candidates]
+        sizes = [tf.size(candidates[target].flat_values) for target in targets]
+        keys = []
+        for salt, (target, of_target) in enumerate(
+            zip(targets, tf.split(tf.reshape(labels, [-1]), sizes), strict=True)
+        ):
+            users = ragged.per_value(candidates[target], inputs["user"])
+            lists = tf.cumsum(tf.cast(of_target > 0, tf.int64))
+            if target in inputs["lists"]:
+                lists = inputs["lists"][target].flat_values
+            keys.append(random_numbers(tf.constant(salt, tf.int64), users, lists))
+        return tf.unique(tf.concat(keys, axis=0))[1]
 
     def save(
         self,

@@ -10,6 +10,7 @@ from atrank_tf.optimizers import SGD, Adam, RowSparse, RowwiseAdagrad, Rule
 from atrank_tf.train.settings import Settings
 from data_pipeline.core.errors import UserError
 from data_pipeline.dataset import TimelineData
+from data_pipeline.schema import Schema
 
 _RULES: dict[str, type[Rule]] = {"adam": Adam, "adagrad": RowwiseAdagrad, "sgd": SGD}
 _LOSSES: dict[str, type[keras.losses.Loss]] = {
@@ -17,6 +18,20 @@ _LOSSES: dict[str, type[keras.losses.Loss]] = {
     "bpr": BPRLoss,
     "hinge": HingeLoss,
 }
+
+
+def has_lists(schema: Schema, target: str) -> bool:
+    """Returns whether a target's candidates are of lists, which a loss by pairs compares within.
+
+    Sampled negatives are of the list of their positive.
+
+    Example:
+
+    >>> has_lists(Schema((Group("item"),), ("item",)), "item")
+    True
+    """
+    group = schema.target_group(target)
+    return not group.impressions or "list" in schema.place_columns(group.name)
 
 
 def build_model(data: TimelineData, settings: Settings, batches_an_epoch: int) -> Ranker:
@@ -39,10 +54,11 @@ def build_model(data: TimelineData, settings: Settings, batches_an_epoch: int) -
     """
     if issubclass(_LOSSES[settings.loss], PairwiseLoss):
         for target in data.schema.target_names:
-            if data.schema.target_group(target).impressions:
+            if not has_lists(data.schema, target):
                 raise UserError(
-                    f"loss {settings.loss!r} compares a positive with its sampled negatives, but "
-                    f"candidates of {target} were logged with labels: use 'pointwise'"
+                    f"loss {settings.loss!r} compares positives with the negatives of their list, "
+                    f"but candidates of {target} were logged without one: name the column of lists "
+                    "(impression_columns.list of the schema), or use 'pointwise'"
                 )
     arguments = {**settings.model_settings, "dtype": settings.precision}
     model = make_model(settings.model, data.schema, data.catalog, **arguments)

@@ -214,9 +214,8 @@ class _Loop:
         is_best = auc is None or is_first or auc > self._state["best_auc"]
         epoch = self._state["epoch"] + 1
         self._write_summaries(epoch, loss, rate, aucs)
-        shown = "no validation targets" if auc is None else f"validation AUC {auc:.4f}"
         print(
-            f"epoch {epoch}/{self._settings.epochs}: loss {loss:.4f}, {shown}"
+            f"epoch {epoch}/{self._settings.epochs}: loss {loss:.4f}, {_shown(aucs)}"
             f"{' (best)' if is_best else ''}, {rate:,.0f} targets/s",
             file=sys.stderr,
         )
@@ -285,20 +284,28 @@ def user_aucs(scoring: Scoring) -> dict[str, np.ndarray]:
 
 
 def mean_auc(aucs: Mapping[str, np.ndarray]) -> float | None:
-    """Returns the mean of what `user_aucs` returned; None without targets.
+    """Returns the mean over targets of their mean over users; None without targets.
 
-    Each user counts once for each of their target groups, so a group with few users hardly
-    changes the mean, by which the best epoch is chosen.
+    The best epoch is chosen by it, so a target with few users counts as much as any.
 
     Example:
 
-    >>> mean_auc({"item": np.array([0.5, 1.0]), "query": np.array([0.75])})
-    0.75
+    >>> mean_auc({"item": np.array([0.5, 1.0]), "query": np.array([0.25])})
+    0.5
     >>> mean_auc({"item": np.array([])}) is None
     True
     """
-    values = np.concatenate(list(aucs.values()))
-    return float(values.mean()) if len(values) else None
+    means = [values.mean() for values in aucs.values() if len(values)]
+    return float(np.mean(means)) if means else None
+
+
+def _shown(aucs: Mapping[str, np.ndarray]) -> str:
+    """The validation AUC in words; of several targets that of each, too."""
+    auc = mean_auc(aucs)
+    if auc is None:
+        return "no validation targets"
+    each = ", ".join(f"{name} {values.mean():.4f}" for name, values in aucs.items() if len(values))
+    return f"validation AUC {auc:.4f}" + (f" ({each})" if len(aucs) > 1 else "")
 
 
 def _is_over(state: dict[str, Any], settings: Settings) -> bool:

@@ -61,8 +61,8 @@ class OptimizationSettings(Options):
     loss: Literal["auto", "pointwise", "bpr", "hinge"] = "auto"
     """pointwise, bpr, hinge, or auto. auto: the one that the model
     states.
-    The pair-wise ones compare a positive with its sampled negatives, and are not for candidates
-    that were logged with their labels."""
+    The pair-wise ones compare a positive with its sampled negatives; candidates that were logged
+    with their labels need lists for that."""
 
     epochs: Annotated[int, Field(ge=1)] = 16
     """Epochs at most."""

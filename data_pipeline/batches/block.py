@@ -44,7 +44,7 @@ def parse_timelines(records: tf.Tensor, schema: Schema) -> Block:
     for group in schema.groups:
         names = ["object", "action", "time"]
         if group.impressions:
-            names += ["candidate", "candidate_time", "label"]
+            names += ["candidate", "candidate_time", "label", *schema.place_columns(group.name)]
         features |= {f"{group.name}/{name}": several for name in names}
     return with_targets(tf.io.parse_example(records, features), schema)
 
@@ -54,7 +54,8 @@ def with_targets(block: Block, schema: Schema) -> Block:
 
     Returns:
         The block and of each target `target/NAME/time`, `/object`, and `/action`, or of logged
-        candidates `/label`: int64 [users, (targets)].
+        candidates `/label` and, where they were logged, `/list` and `/position`: int64 [users,
+        (targets)].
 
     Example:
 
@@ -76,6 +77,7 @@ def with_targets(block: Block, schema: Schema) -> Block:
                 "time": block[f"{group.name}/candidate_time"],
                 "object": block[f"{group.name}/candidate"],
                 "label": of_target,
+                **{n: block[f"{group.name}/{n}"] for n in schema.place_columns(group.name)},
             }
         else:
             columns = {

@@ -73,6 +73,7 @@ def make_batch(
     query_times = {}  # Of each candidate, for rows of windows.
     recurrence = {}
     actions = {}
+    places: dict[str, dict[str, tf.RaggedTensor]] = {"list": {}, "position": {}}
     labels = []
     weights = []
     for target in schema.target_names:
@@ -98,6 +99,9 @@ def make_batch(
             )
         if split != "train":
             actions[target] = _actions(block, target, group, rows, candidates[target])
+        shown = tf.ragged.range(*rows["targets"][target])
+        for name in schema.place_columns(group.name):
+            places[name][target] = _gather(block, f"target/{target}/{name}", shown)
         labels.append(target_labels)
         if options.target_weights:
             weight = float(options.target_weights.get(target, 1.0))
@@ -112,6 +116,10 @@ def make_batch(
         inputs["recurrence"] = recurrence
     if split != "train":
         inputs["actions"] = actions
+    if places["list"]:
+        inputs["lists"] = places["list"]
+    if places["position"] and split == "train":
+        inputs["positions"] = places["position"]
     if not options.target_weights:
         return inputs, tf.concat(labels, axis=0)
     return inputs, tf.concat(labels, axis=0), tf.concat(weights, axis=0)

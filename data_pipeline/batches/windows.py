@@ -10,9 +10,11 @@ from epoch to epoch. With max_history = 8:
     history      <= 4 of each group before q6, and all up to q9 of the newest 8 before q9
 
 So the first target of a window sees at least the newest half of a history and the last one all of
-it, and every target comes once an epoch.
+it, and every target comes once an epoch. Candidates that were logged in lists are not divided
+within one time.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import tensorflow as tf
@@ -70,7 +72,12 @@ def window_rows(
     event_times = [f"{group.name}/time" for group in schema.groups]
     target_times = {target: _times_name(schema, target) for target in schema.target_names}
     names = list(dict.fromkeys([*event_times, *target_times.values()]))
-    window_keys = _window_keys(block, names, split, size, seed)
+    undivided = {
+        target_times[target]
+        for target in schema.target_names
+        if "list" in schema.place_columns(schema.target(target).group)
+    }
+    window_keys = _window_keys(block, names, undivided, split, size, seed)
 
     with_targets = _with_targets([window_keys[name] for name in target_times.values()])
     targets = {
@@ -101,9 +108,17 @@ def _times_name(schema: Schema, target: str) -> str:
 
 
 def _window_keys(
-    block: Block, names: list[str], split: str, size: int, seed: tf.Tensor
+    block: Block,
+    names: list[str],
+    undivided: Collection[str],
+    split: str,
+    size: int,
+    seed: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
-    """Which window of its user each entry is in: one number for both, by the times' names."""
+    """Which window of its user each entry is in: one number for both, by the times' names.
+
+    Of the `undivided` those of one time are in one window, however many they are.
+    """
     times = {name: block[name] for name in names}
     in_period = {name: in_split(block, times[name], split) for name in names}
     ranks, users_of_ranks = _rank_in_time(times, in_period)
@@ -115,7 +130,12 @@ def _window_keys(
 
     window_keys = {}
     for name in names:
-        window = (ranks[name] - ragged.per_value(times[name], origins)) // size
+        ranks_of_name = ranks[name]
+        if name in undivided:
+            entry_keys = time_keys(times[name])
+            first = tf.searchsorted(entry_keys, entry_keys, side="left", out_type=tf.int64)
+            ranks_of_name = tf.gather(ranks_of_name, first)
+        window = (ranks_of_name - ragged.per_value(times[name], origins)) // size
         window = tf.where(in_period[name], window, _NO_WINDOW)
         users_of_entries = ragged.row_ids(times[name])
         window_keys[name] = tf.bitwise.left_shift(users_of_entries, _WINDOW_BITS) + window

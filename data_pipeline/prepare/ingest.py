@@ -16,6 +16,8 @@ from data_pipeline.prepare.parsing import (
     id_type,
     parse_choice,
     parse_ids,
+    parse_lists,
+    parse_positions,
     parse_times,
 )
 from data_pipeline.prepare.partitions import Partitions
@@ -116,6 +118,7 @@ class Ingest:
             for group, _ in opened
         )
         self.schema = dataclasses.replace(schema, groups=tuple(groups))
+        self._places = dict.fromkeys(n for g in schema.groups for n in schema.place_columns(g.name))
         self.objects: dict[str, Objects] = {g.name: o for g, o in opened if o is not None}
         self.files: list[tuple[str, Columns]] = []
         self._rejections = rejections
@@ -125,7 +128,8 @@ class Ingest:
 
         Each event has its `user` (int64 or str), `group` (its position in the schema), `label`
         (`EVENT`, or a bit for each label), `object` (its object number), `action` (action index)
-        and `time`; and for messages the `file` and the log `row` that it came from.
+        and `time`; where any group has them `list` and `position`, 0 of events; and for messages
+        the `file` and the log `row` that it came from.
         """
         self._settle_id_types(tables)
         total = estimate_rows([file for table in tables for file in table.files])
@@ -179,7 +183,7 @@ class Ingest:
         if table.group is None:
             names.append(columns.group)
         if table.is_labelled:
-            names += self._label_columns(table)
+            names += [*self._label_columns(table), *self._place_columns(table).values()]
         elif self._has_actions(table):
             names.append(_action_column(columns))
         return names
@@ -187,6 +191,21 @@ class Ingest:
     def _label_columns(self, table: Table) -> tuple[str, ...]:
         assert table.group is not None  # Each table of labelled targets is of one.
         return self.schema.label_columns(table.group)
+
+    def _place_columns(self, table: Table) -> dict[str, str]:
+        return self.schema.place_columns(table.group) if table.group and table.is_labelled else {}
+
+    def _places_of(
+        self, data: pa.Table, table: Table
+    ) -> tuple[dict[str, np.ndarray], list[Problem]]:
+        """The list and the position of each log row, where any group has them."""
+        places = {name: np.zeros(data.num_rows, np.int64) for name in self._places}
+        problems: list[Problem] = []
+        for name, column in self._place_columns(table).items():
+            parse = {"list": parse_lists, "position": parse_positions}[name]
+            places[name], problems_of_column = parse(data[column], column)
+            problems += problems_of_column
+        return places, problems
 
     def _labels(self, data: pa.Table, table: Table) -> tuple[np.ndarray, list[Problem]]:
         """A bit for each label of each log row, or `EVENT`."""
@@ -210,6 +229,7 @@ class Ingest:
         times, time_problems = parse_times(data[columns.time], columns.time, self.schema.time_unit)
         groups, group_problems = self._group_positions(data, table)
         labels, label_problems = self._labels(data, table)
+        places, place_problems = self._places_of(data, table)
         objects, actions, object_problems = self._objects_and_actions(data, table, groups)
         # The first problem of a log row is the one reported.
         problems = [
@@ -217,6 +237,7 @@ class Ingest:
             *time_problems,
             *group_problems,
             *label_problems,
+            *place_problems,
             *object_problems,
         ]
         is_good = self._rejections.reject(batch, problems)
@@ -227,6 +248,7 @@ class Ingest:
             "object": objects,
             "action": actions,
             "time": times,
+            **places,
             "file": np.full(data.num_rows, len(self.files) - 1),
             "row": batch.first_row + np.arange(data.num_rows),
         }

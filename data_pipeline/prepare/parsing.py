@@ -155,6 +155,46 @@ def parse_choice(
     return positions, [Problem(positions < 0, name, expected, f"unknown {what}")]
 
 
+def parse_lists(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, list[Problem]]:
+    """Converts the ids of lists to numbers that tell them apart.
+
+    Args:
+        column: Strings or integers.
+        name: Its name.
+
+    Returns:
+        int64 [rows], 0 or more; and the rows that hold no id.
+
+    Example:
+
+    >>> numbers, _ = parse_lists(pa.chunked_array([["a", "b", "a"]]), "session")
+    >>> numbers[0] == numbers[2] != numbers[1]
+    np.True_
+    """
+    ids, problems = parse_ids(column, name, "string")
+    return (pd.util.hash_array(ids) >> np.uint64(1)).astype(np.int64), problems
+
+
+def parse_positions(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, list[Problem]]:
+    """Converts positions in a list.
+
+    Args:
+        column: Integers, or what reads as such.
+        name: Its name.
+
+    Returns:
+        int64 [rows], and the rows that hold no position.
+
+    Example:
+
+    >>> parse_positions(pa.chunked_array([[1, -1]]), "position")[1][0].is_bad.tolist()
+    [False, True]
+    """
+    positions, is_bad = _integers(column)
+    is_bad = is_bad | (positions < 0)
+    return positions, [Problem(is_bad, name, "an integer of 0 or more", "no position")]
+
+
 def as_strings(column: pa.ChunkedArray) -> np.ndarray:
     """Returns the values of a categorical feature as str or None, object [rows].
 

@@ -27,6 +27,8 @@ from data_pipeline.schema import Group, Schema
 from data_pipeline.version import __version__
 
 _MIN_PARTITIONS = 4
+# Those beyond are one: few are logged so far down a list.
+_MAX_POSITIONS = 1000
 # Where more of the training targets are repeats, negatives may be what the user had touched.
 _RECURRING_SHARE = 0.02
 # What an event takes at its most, while its partition is sorted.
@@ -163,10 +165,11 @@ def _write(
     """Two passes over the partitions: count the objects; index them and write shards."""
     counted = result.parent / "counted"
     counted.mkdir()
-    files = _count(ingest, partitions, rejections, num_rows, counted)
+    files, positions = _count(ingest, partitions, rejections, num_rows, counted)
     if not files:
         raise UserError("no row of the logs can be used")
     schema, object_indices = number_objects(ingest.schema, ingest.objects, result)
+    schema = positions.filled_in(schema)
     shards, users, totals = _write_shards(files, schema, object_indices, num_rows, result)
     pq.write_table(pa.table({"user": users}), result / "users.parquet")
     repeats = totals.repeats()
@@ -203,17 +206,50 @@ def _count(
     rejections: Rejections,
     num_rows: int,
     directory: Path,
-) -> list[Path]:
+) -> tuple[list[Path], "_Positions"]:
     """Counts the objects; returns files in `directory` that hold each partition's timelines."""
     progress = Progress("counting", "events", num_rows)
     files: list[Path] = []
+    positions = _Positions()
     for columns in partitions:
         part = timelines.build(columns, ingest.schema, ingest.files, rejections)
         timelines.count_objects(part, ingest.schema, ingest.objects)
+        positions.add(part, ingest.schema)
         files.append(directory / f"{len(files)}.npz")
         np.savez(files[-1], **_arrays(part))  # type: ignore[arg-type]
         progress.advance(len(columns["user"]))
-    return files
+    return files, positions
+
+
+class _Positions:
+    """The positions in lists that were logged."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[str, tuple[int, int]] = {}
+
+    def add(self, part: timelines.Timelines, schema: Schema) -> None:
+        for number, group in enumerate(schema.groups):
+            if "position" in schema.place_columns(group.name):
+                is_shown = (part.events["group"] == number) & (part.events["label"] != EVENT)
+                logged = part.events["position"][is_shown]
+                first, last = self._ranges.get(group.name, (_MAX_POSITIONS - 1, 0))
+                self._ranges[group.name] = (
+                    min(first, int(logged.min(initial=first))),
+                    max(last, int(logged.max(initial=0))),
+                )
+
+    def filled_in(self, schema: Schema) -> Schema:
+        """The schema with the positions of each group."""
+        groups = []
+        for group in schema.groups:
+            if group.name in self._ranges:
+                first, last = self._ranges[group.name]
+                num_positions = min(last + 1, _MAX_POSITIONS)
+                group = dataclasses.replace(
+                    group, first_position=min(first, last), num_positions=num_positions
+                )
+            groups.append(group)
+        return dataclasses.replace(schema, groups=tuple(groups))
 
 
 def _write_shards(

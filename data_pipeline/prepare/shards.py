@@ -45,8 +45,8 @@ def write_shard(
     [6, 5]
     """
     features: dict[str, _Feature] = {}
-    for position, group in enumerate(schema.groups):
-        features |= _group_features(timelines, position, group, object_indices[group.name])
+    for group in schema.groups:
+        features |= _group_features(timelines, schema, group, object_indices[group.name])
     num_users = len(timelines.users)
     scalars = {
         "user_index": list(range(first_user_index, first_user_index + num_users)),
@@ -64,11 +64,11 @@ def write_shard(
 
 
 def _group_features(
-    timelines: Timelines, position: int, group: Group, object_indices: np.ndarray
+    timelines: Timelines, schema: Schema, group: Group, object_indices: np.ndarray
 ) -> dict[str, _Feature]:
     """The features of one group: its events and, where it has them, its labelled targets."""
     events = timelines.events
-    in_group = events["group"] == position
+    in_group = events["group"] == schema.groups.index(group)
     is_event = events["label"] == EVENT
     num_users = len(timelines.users)
     features = _sorted_features(
@@ -81,7 +81,12 @@ def _group_features(
         features |= _sorted_features(
             {name: values[in_group & ~is_event] for name, values in events.items()},
             object_indices,
-            {"object": "candidate", "label": "label", "time": "candidate_time"},
+            {
+                "object": "candidate",
+                "label": "label",
+                "time": "candidate_time",
+                **{name: name for name in schema.place_columns(group.name)},
+            },
             num_users,
         )
     return {f"{group.name}/{name}": feature for name, feature in features.items()}

@@ -26,7 +26,7 @@ class Timelines:
         validation_start: From when on a user's targets are for validation: int64 [users].
         test_start: From when on they are for the test: int64 [users].
         events: One entry an event or labelled target: `user` (position in `users`), `group`,
-            `label`, `object`, `action`, `time`.
+            `label`, `object`, `action`, `time`; where any group has them, `list`, `position`.
 
     Example:
 
@@ -88,7 +88,8 @@ def build(
         )
         for i in _in_order_of_files(columns, np.flatnonzero(is_repeat))
     )
-    events = {name: columns[name][~is_repeat] for name in _KEYS}
+    kept = [*_KEYS, *(name for name in ("list", "position") if name in columns)]
+    events = {name: columns[name][~is_repeat] for name in kept}
     return Timelines(np.asarray(users), *_split_bounds(events, np.asarray(users), schema), events)
 
 

@@ -39,7 +39,7 @@ class StateTensors:
     >>> tensors = StateTensors({"keys": tf.type_spec_from_value(keys)})
     >>> packed = tensors.pack({"keys": keys})
     >>> {name: tensor.numpy().tolist() for name, tensor in packed.items()}
-    {'memory_length': [2, 0], 'memory_keys': [[1.0, 2.0], [0.0, 0.0]], 'memory_version': [4, 4]}
+    {'memory_length': [2, 0], 'memory_keys': [[1.0, 2.0], [0.0, 0.0]], 'memory_version': [5, 5]}
     >>> tensors.unpack(packed)["keys"].to_list()
     [[1.0, 2.0], []]
     """

@@ -55,6 +55,7 @@ class OwnHistory(Popularity):
         candidates: Candidates,
         query_time: QueryTimes,
         recurrence: Candidates | None = None,
+        positions: Candidates | None = None,
         training: bool = False,
     ) -> Candidates:
         """Scores candidates: see the class."""

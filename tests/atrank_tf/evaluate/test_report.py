@@ -87,12 +87,13 @@ def test_slices_have_a_table_for_each_target_that_has_any() -> None:
 
 def test_a_caption_names_the_protocol() -> None:
     protocol = {"split": "validation", "negatives": 5, "sampling": "popularity"}
-    kinds = {"item": "untouched", "query": "logged"}
+    kinds = {"item": "untouched", "query": "logged", "hotel": "lists"}
     assert format_protocol({**protocol, "kind": kinds}).splitlines() == [
         "validation targets; means over users of the means over their targets, which rank among",
         "item: 5 negatives drawn by their number of training events from objects that the user "
         "never touched",
-        "query: the candidates that were logged",
+        "query: the candidates that were logged at their time; AUC: all of their user's",
+        "hotel: the candidates that were logged in their list",
     ]
 
 
