@@ -31,7 +31,7 @@ class TimelineData:
     Args:
         directory: The output directory of `prepare`.
         groups: Names of the groups to read; () for all.
-        targets: Names of the target groups to predict; () for all that are read.
+        targets: Names of the targets to predict; () for all that are read.
 
     Attributes:
         directory: That directory.

@@ -52,7 +52,7 @@ class Manifest:
         time_range: Time of the first and the last event.
         last_trained: Time of the last training target; 0 without any.
         targets: Number of targets by split and group.
-        repeats: By target group the share of training targets that are repeats: the user had
+        repeats: By target the share of training targets that are repeats: the user had
             touched the object before.
         shards: The files of timelines.
 

@@ -55,7 +55,7 @@ def look_ups(schema: Schema, target: str) -> tuple[LookUp, ...]:
 
     Args:
         schema: The schema.
-        target: The target group.
+        target: Name of the target.
 
     Example:
 
@@ -102,7 +102,7 @@ def in_words(schema: Schema, target: str, numbers: Sequence[int]) -> list[str]:
 
     Args:
         schema: The schema.
-        target: The target group.
+        target: Name of the target.
         numbers: What all look-ups of the target answered with in turn.
 
     Example:

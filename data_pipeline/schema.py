@@ -98,7 +98,7 @@ class Schema:
 
         Args:
             groups: Names of the groups to read; () for all.
-            targets: Names of the target groups to predict; () for all that are read.
+            targets: Names of the targets to predict; () for all that are read.
 
         Raises:
             UserError: A name is of no group or target, or a target is not read.

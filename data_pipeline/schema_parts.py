@@ -10,7 +10,7 @@ _STRICT = pydantic.ConfigDict(extra="forbid")
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    r"""Names of the columns of a table of events, or of labelled targets.
+    """Names of the columns of a table of events, or of labelled targets.
 
     Attributes:
         user: Who acted: a string or an integer.
@@ -26,9 +26,8 @@ class Columns:
 
     Example:
 
-    >>> Columns(user="reviewerID", object="asin")
-    Columns(user='reviewerID', object='asin', time='time', action='', group='', label='label', \
-list='', position='')
+    >>> Columns(user="reviewerID", object="asin").time
+    'time'
     """
 
     __pydantic_config__ = _STRICT

@@ -15,7 +15,7 @@ def calibration(scored: Scored, num_negatives: int) -> dict[str, float] | None:
     odds by a number that is known: the logits are moved by its logarithm.
 
     Args:
-        scored: Candidates of one target group, scored by a model of `PointwiseLoss`.
+        scored: Candidates of one target, scored by a model of `PointwiseLoss`.
         num_negatives: Negatives of each positive in training; not read where candidates
             were logged with their labels.
 

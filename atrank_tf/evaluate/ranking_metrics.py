@@ -13,7 +13,7 @@ _RESAMPLES_AT_ONCE = 50
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """Scored candidates of one target group, one entry a candidate.
+    """Scored candidates of one target, one entry a candidate.
 
     Attributes:
         user: Whose candidate: integers [n].
@@ -120,7 +120,7 @@ def per_positive(scored: Scored) -> Positives:
     that is at most 10, its NDCG then 1 / log2(1 + rank); its reciprocal rank 1 / rank.
 
     Args:
-        scored: Candidates of one target group.
+        scored: Candidates of one target.
 
     Raises:
         ValueError: A score is NaN, which has no rank.

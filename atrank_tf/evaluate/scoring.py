@@ -62,7 +62,7 @@ class Scoring:
             progress: Counts the batches, if given.
 
         Returns:
-            The scored candidates by target group.
+            The scored candidates by target.
 
         Raises:
             DivergedError: A score is NaN.
@@ -90,7 +90,7 @@ class Scoring:
         }
 
     def _parts(self, progress: Progress | None) -> Iterator[tuple[str, Scored]]:
-        """The scored candidates of each batch and target group in turn."""
+        """The scored candidates of each batch and target in turn."""
         num_queries = 0
         for inputs, labels in self._batches:
             yield from self._by_target(inputs, labels.numpy(), self._logits(inputs), num_queries)

@@ -30,7 +30,7 @@ def facts(inputs: Mapping[str, Any], target: str, schema: Schema) -> dict[str, n
 
     Args:
         inputs: A batch, with `recurrence` and `actions`.
-        target: The target group.
+        target: Name of the target.
         schema: The schema.
 
     Returns:
@@ -119,7 +119,7 @@ def slices(
             of the target's objects, of which the ten values with most positives are named; the rest
             are "(others)", rare values "(rare)" and no value "(none)".
         positives: With the `facts` of each.
-        target: The target.
+        target: Name of the target.
         data: The prepared data.
 
     Returns:
@@ -155,7 +155,7 @@ def cautions(positives: Positives, target: str, schema: Schema, last_trained: in
 
     Args:
         positives: With the `facts` of each.
-        target: The target group.
+        target: Name of the target.
         schema: The schema.
         last_trained: Time of the last training target.
 

@@ -43,7 +43,7 @@ def draw_density(
         users: By label of an entry the metrics of each user.
         density: What `tables.density_parts` returned.
         styles: What `line_styles` returned.
-        target: The target group, for the label of the axis.
+        target: The target, for the label of the axis.
         path: The file to write.
 
     Returns:

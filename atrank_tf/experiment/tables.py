@@ -19,7 +19,7 @@ def metrics(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
 
     Args:
         measured: By label of an entry its trials.
-        target: The target group.
+        target: Name of the target.
 
     Example:
 
@@ -51,7 +51,7 @@ def by_kind(measured: dict[str, list[Trial]], target: str) -> pd.DataFrame:
 
     Args:
         measured: By label of an entry its trials.
-        target: The target.
+        target: Name of the target.
 
     Returns:
         Means over users and trials; no line where all targets are of one kind.

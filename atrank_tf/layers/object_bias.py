@@ -1,4 +1,4 @@
-"""The bias of each object of a target group: what its popularity alone says."""
+"""The bias of each object of a target: what its popularity alone says."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from atrank_tf.layers.embedding_table import EmbeddingTable
 
 @keras.saving.register_keras_serializable("atrank_tf")
 class ObjectBias(EmbeddingTable):
-    """A number for each object of a target group, added to the logits of its candidates.
+    """A number for each object of a target, added to the logits of its candidates.
 
     Like an embedding it is looked up by the object's embedding index: rare objects share one.
     It stays in float32 whatever the precision: log-odds lose too much in bfloat16.

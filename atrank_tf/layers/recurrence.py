@@ -29,7 +29,7 @@ class Recurrence(keras.layers.Layer):
 
     Args:
         schema: Description of the data.
-        target: The target group.
+        target: Name of the target.
         width: Width of an embedding, and of the hidden layer for each look-up.
 
     Example:

@@ -22,7 +22,7 @@ class TokenEncoder(keras.layers.Layer):
     """Embeds all groups of a schema: what the models that read histories share.
 
     It holds an embedding table for each vocabulary, a `BehaviorEncoder` for each group, and
-    an `ObjectBias` for each target group.
+    an `ObjectBias` for each target.
 
     Args:
         schema: Description of the data, with the sizes that preparation filled in.
@@ -194,7 +194,7 @@ class TokenEncoder(keras.layers.Layer):
         """Encodes candidates.
 
         Args:
-            target: The target group.
+            target: Name of the target.
             objects: Object indices, int64 [batch, (candidates)].
             training: Passed on to the tables.
 
@@ -211,7 +211,7 @@ class TokenEncoder(keras.layers.Layer):
         """Returns the bias of each candidate.
 
         Args:
-            target: The target group.
+            target: Name of the target.
             objects: Object indices, int64 [batch, (candidates)].
 
         Returns:
@@ -227,7 +227,7 @@ class TokenEncoder(keras.layers.Layer):
         """Adds the bias of each candidate to its score.
 
         Args:
-            target: The target group.
+            target: Name of the target.
             objects: Object indices, int64 [batch, (candidates)].
             scores: float [all candidates].
 
@@ -242,7 +242,7 @@ class TokenEncoder(keras.layers.Layer):
         """Returns f(h, e) = h . e / sqrt(width) + bias of each candidate.
 
         Args:
-            target: The target group.
+            target: Name of the target.
             objects: Object indices, int64 [batch, (candidates)].
             h: The candidates, float [batch, (candidates), width].
             e: What each read of the history, float [batch, (candidates), width].

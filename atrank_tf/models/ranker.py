@@ -60,29 +60,29 @@ class Ranker(keras.Model):
     A subclass implements two methods, and states its facts in class attributes:
 
     - `encode(history, query_time)` returns the user state, computed once per batch row.
-    - `score_target(target, state, objects, query_times)` returns the logits of one target group.
+    - `score_target(target, state, objects, query_times)` returns the logits of one target.
 
     Training, evaluation and export are written against these, once for all models. A batch is a
     dictionary:
 
     - `user`: user indices, int64 [batch]; 0 for an unknown user. May be absent.
     - `query_time`: in the schema's time unit, int64 [batch]; in batches of windows that of each
-      candidate: for each target group int64 [batch, (candidates)].
+      candidate: for each target int64 [batch, (candidates)].
     - `history`: for each group `object`, `action` and `time`: int64 [batch, (behaviors)],
       strictly before the query time; in batches of windows all that any of its query times may
       see. A group may be absent.
-    - `candidates`: for each target group, object indices, int64 [batch, (candidates)]. A
+    - `candidates`: for each target, object indices, int64 [batch, (candidates)]. A
       target may be absent, too.
     - `lists`: of targets that were logged in lists the list of each candidate, a number that tells
       it from the user's others: int64 [batch, (candidates)], by target. Losses by pairs read it.
     - `positions`: of targets that were logged with positions, in training that of each candidate:
       int64 [batch, (candidates)], by target.
-    - `recurrence`: what the user did to each candidate before, for each target group int64
+    - `recurrence`: what the user did to each candidate before, for each target int64
       [batch, (candidates), numbers]: see `data_pipeline.recurrence`. Where it is absent, models
       that read it look candidates up in the `history`.
 
     Called on a batch, the model returns the logits of all candidates, flat: those of the
-    first target group, batch row after batch row, then those of the next. Labels from
+    first target, batch row after batch row, then those of the next. Labels from
     `data_pipeline` are laid out alike, so any Keras loss and metric of flat labels and
     logits will do.
 
@@ -202,10 +202,10 @@ class Ranker(keras.Model):
         query_times: tf.Tensor,
         training: bool = False,
     ) -> tf.RaggedTensor:
-        """Scores candidates of one target group.
+        """Scores candidates of one target.
 
         Args:
-            target: The target group.
+            target: Name of the target.
             state: What `encode` returned for the batch.
             objects: Object indices, int64 [batch, (candidates)].
             query_times: int64 [batch, 1], or that of each candidate, padded: int64 [batch,
@@ -226,7 +226,7 @@ class Ranker(keras.Model):
         positions: Candidates | None = None,
         training: bool = False,
     ) -> Candidates:
-        """Scores candidates of all target groups against a user state.
+        """Scores candidates of all targets against a user state.
 
         How much was taken at a position, whatever stood there, is a number for each that is added
         to the logit: what it explains, the rest of the model need not.

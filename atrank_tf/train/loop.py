@@ -267,7 +267,7 @@ def validation_scoring(model: Ranker, data: TimelineData, settings: Settings) ->
 
 
 def user_aucs(scoring: Scoring) -> dict[str, np.ndarray]:
-    """Runs a scoring, and returns by target group the AUC of each user who has one: float [users].
+    """Runs a scoring, and returns by target the AUC of each user who has one: float [users].
 
     Example:
 

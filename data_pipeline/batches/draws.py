@@ -93,7 +93,7 @@ def num_negatives(
 
     Args:
         block: What `prepare_draws` returned.
-        target: The target.
+        target: Name of the target.
         group: Its group.
         split: "train", "validation" or "test".
         options: Resolved.
@@ -130,7 +130,7 @@ def draw(
 
     Args:
         block: What `prepare_draws` returned.
-        target: The target.
+        target: Name of the target.
         group: Its group.
         split: "train", "validation" or "test".
         options: Resolved.

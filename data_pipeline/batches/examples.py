@@ -41,7 +41,7 @@ def make_batch(
 
     Returns:
         A batch as `atrank_tf.Ranker` takes it, and the labels, float32 [candidates]: for
-        each target group in turn, row after row. In training a positive stands
+        each target in turn, row after row. In training a positive stands
         before its own negatives; otherwise a query's positives before its negatives. Where
         the options weigh targets, the weight of each candidate, too.
 

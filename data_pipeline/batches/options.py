@@ -66,10 +66,10 @@ class BatchOptions(Options):
 
         Args:
             split: "train", "validation" or "test".
-            targets: Names of the target groups.
+            targets: Names of the targets.
 
         Raises:
-            UserError: There is no such split or target group, or rows do not suit the split.
+            UserError: There is no such split or target, or rows do not suit the split.
         """
         if split not in SPLITS:
             raise UserError(f"split is {split!r}: expected one of {', '.join(SPLITS)}")

@@ -34,7 +34,7 @@ def pack_rows(
 
     Returns:
         The block with `rows`: `batch` (ascending), the `user`'s position in the block, for
-        each group of `history` and each target group of `targets` where the row's range
+        each group of `history` and each target of `targets` where the row's range
         starts and ends in the flat features, and of queries the `time`: int64 [rows].
 
     Example:

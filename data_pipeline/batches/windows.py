@@ -166,7 +166,7 @@ def _first_and_last_query(targets: list[tuple[tf.Tensor, Range]]) -> tuple[tf.Te
     """The earliest and the latest query of each window.
 
     Args:
-        targets: For each target group the keys of its entries, ascending, and the range of them
+        targets: For each target the keys of its entries, ascending, and the range of them
             that each window holds.
     """
     first = tf.fill(tf.shape(targets[0][1][0]), _NEVER)

@@ -25,7 +25,7 @@ TOUCHED_LENGTH = "memory_touched_length"
 # Of an explanation by such a model: what its look-ups found, int64 [batch, numbers].
 RECURRENCE = "recurrence"
 
-# What each target group has a signature for. `encode` is one for all of them.
+# What each target has a signature for. `encode` is one for all of them.
 VERBS = ("score", "score_candidates", "score_examples", "score_memory", "explain")
 
 

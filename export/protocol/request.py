@@ -38,7 +38,7 @@ class Request:
 
     Attributes:
         time: The query time, in the schema's time unit.
-        candidates: Raw ids of objects of the target group.
+        candidates: Raw ids of objects of the target.
         history: By group the user's behaviors, in any order: a sequence of mappings with
             `object`, `time` and, where the group lists its actions, `action`; or a data
             frame with these columns. Groups may be left out.

@@ -8,7 +8,7 @@ for all groups or not:
     GROUP_times     int64 [batch, T]            raw timestamps, in the schema's time unit
     GROUP_length    int64 [batch]               how many of the T are real
 
-`request_time` is int64 [batch], `candidate` a raw object id [batch] of the target group,
+`request_time` is int64 [batch], `candidate` a raw object id [batch] of the target,
 `candidates` [batch, N] many of them, of which the first `num_candidates`, int64 [batch],
 are real. All inputs have the batch as their first dimension, so a server can join requests.
 """

@@ -17,7 +17,7 @@ def test_no_prepared_data(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no prepared data \(no manifest\.json\)"):
         TimelineData(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(UserError, match=r"was written by a version before 0\.2\.0, this is 0\.4"):
+    with pytest.raises(UserError, match=r"was written by a version before 0\.2\.0, this is 0\.5"):
         TimelineData(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps({"version": __version__}))
     with pytest.raises(UserError, match=r"manifest\.json: is no manifest of prepared data"):

@@ -41,7 +41,7 @@ class LastObject(Ranker):
         user: tf.Tensor | None = None,
         training: bool = False,
     ) -> dict[str, tf.Tensor]:
-        """Returns the newest object index of each target group, int64 [batch]; -1 for none."""
+        """Returns the newest object index of each target, int64 [batch]; -1 for none."""
         newest = {}
         for target in self.schema.target_names:
             group = self.schema.target(target).group

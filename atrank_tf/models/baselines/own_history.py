@@ -74,7 +74,7 @@ class OwnHistory(Popularity):
         """Returns the score of what the user touched, above 1; 0 of all else.
 
         Args:
-            target: The target group.
+            target: Name of the target.
             numbers: What look-ups found, int64 [candidates, numbers].
 
         Returns:
