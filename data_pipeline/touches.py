@@ -169,6 +169,7 @@ def answer(
     values: Values,
     query_times: tf.Tensor,
     users: tf.Tensor | int = 0,
+    at_once: bool = False,
 ) -> tf.Tensor:
     """Looks candidates up.
 
@@ -179,6 +180,8 @@ def answer(
         values: Of the candidates.
         query_times: Those of the candidates, int64 [candidates].
         users: What tells their users apart, int64 [candidates]; 0 for one user.
+        at_once: Whether to look a feature's value up once for all candidates of a user and time
+            that have it. It pays where those are many more than values: whole catalogues.
 
     Returns:
         The numbers of all look-ups in turn, int64 [candidates, numbers].
@@ -196,10 +199,20 @@ def answer(
     """
     candidates = tf.range(tf.shape(query_times, tf.int64)[0])
     asked = look_ups(schema, target)
+    fields = {
+        field: _flat(values[field], candidates)
+        for field in dict.fromkeys(look_up.field for look_up in asked)
+    }
+    places: dict[str, tf.Tensor] = {}
+    if at_once:
+        for field in [field for field in fields if field != ID]:
+            chosen, places[field] = _distinct(*fields[field], query_times, users)
+            flat, owners = fields[field]
+            fields[field] = tf.gather(flat, chosen), tf.gather(owners, chosen)
     own, by_action = [], []
     for look_up in asked:
         group = schema.group(look_up.group)
-        part = _Part(_salt(group, look_up.source), *_flat(values[look_up.field], candidates))
+        part = _Part(_salt(group, look_up.source), *fields[look_up.field])
         own.append(part)
         if num_counts(schema, look_up) > 1:
             for action in range(1, 1 + num_counts(schema, look_up)):
@@ -214,12 +227,15 @@ def answer(
         found, own, ranges[: len(own)], [of_groups[x.group] for x in asked], query_times
     )
     columns = []
-    for look_up, part, of_look_up in zip(asked, own, numbers, strict=True):
+    for look_up, of_look_up in zip(asked, numbers, strict=True):
         if (num_actions := num_counts(schema, look_up)) > 1:
             counts = [end - first for first, end in itertools.islice(of_actions, num_actions)]
             of_look_up = tf.concat([tf.stack(counts, axis=1), of_look_up[:, 1:]], axis=1)
+        if look_up.field in places:
+            of_look_up = tf.gather(of_look_up, places[look_up.field])
         if isinstance(values[look_up.field], tf.RaggedTensor):
-            of_look_up = _merged(of_look_up, part.owners, tf.shape(candidates, tf.int64)[0])
+            _, owners = _flat(values[look_up.field], candidates)
+            of_look_up = _merged(of_look_up, owners, tf.shape(candidates, tf.int64)[0])
         columns.append(of_look_up)
     return tf.concat(columns, axis=1)
 
@@ -339,6 +355,22 @@ def _num_bits(numbers: tf.Tensor) -> tf.Tensor:
     """How many bits numbers of 0 or more have."""
     powers = tf.constant(_POWERS, tf.int64)
     return tf.searchsorted(powers, numbers, side="right", out_type=tf.int64)
+
+
+def _distinct(
+    values: tf.Tensor, owners: tf.Tensor, query_times: tf.Tensor, users: tf.Tensor | int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Chooses one of all that ask for the same value of the same user at the same time.
+
+    Returns:
+        Which are chosen, int64 [distinct], and which of these each is the same as, int64 [n].
+    """
+    of_users = tf.broadcast_to(tf.cast(users, tf.int64), tf.shape(query_times))
+    who = random_numbers(of_users, query_times)
+    _, places = tf.unique(tf.bitwise.bitwise_xor(values, tf.gather(who, owners)), tf.int64)
+    num_distinct = tf.reduce_max(tf.concat([[-1], places], axis=0)) + 1
+    chosen = tf.math.unsorted_segment_max(tf.range(tf.size(values, tf.int64)), places, num_distinct)
+    return chosen, places
 
 
 def _merged(numbers: tf.Tensor, owners: tf.Tensor, num_candidates: tf.Tensor) -> tf.Tensor:

@@ -28,6 +28,7 @@ def _main() -> None:
         _negatives(FLAGS.negatives),
         FLAGS.sampling,
         FLAGS.slices,
+        FLAGS.max_queries,
     )
     print(report.format_protocol(metrics["protocol"]))
     print(f"\n{report.format_table(metrics)}\n")
@@ -77,6 +78,13 @@ def main() -> None:
         "uniform",
         ["uniform", "popularity"],
         "How negatives are drawn: each object alike, or by its number of training events.",
+    )
+    flags.DEFINE_integer(
+        "max_queries",
+        0,
+        "Query times of each user, chosen at random; 0 for all. One is enough for a first look at "
+        "a whole catalogue, which takes its time.",
+        lower_bound=0,
     )
     flags.DEFINE_list(
         "slices",

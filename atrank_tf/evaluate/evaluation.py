@@ -28,6 +28,7 @@ def evaluate(
     num_negatives: int | Literal["all"] = 99,
     sampling: Literal["uniform", "popularity"] = "uniform",
     slice_names: Sequence[str] = (),
+    max_queries: int = 0,
 ) -> dict[str, Any]:
     """Measures trained models on held-out targets and writes what it found.
 
@@ -41,6 +42,7 @@ def evaluate(
             object that was ever logged.
         sampling: How they are drawn: see `BatchOptions`.
         slice_names: What else to divide the targets by: see `slices.slices`.
+        max_queries: Query times of each user, chosen at random; 0 for all.
 
     Returns:
         What it wrote to `file_name` in `model_dir`.
@@ -66,6 +68,7 @@ def evaluate(
         "split": split,
         "negatives": num_negatives,
         "sampling": "all" if num_negatives == "all" else sampling,
+        "max_queries": max_queries,
     }
     directories = [model_dir, *baselines]
     for directory in directories:
@@ -125,7 +128,8 @@ def file_name(protocol: Mapping[str, Any]) -> str:
     split = "" if protocol["split"] == "test" else f".{protocol['split']}"
     sampling = "" if protocol["sampling"] == "uniform" else f".{protocol['sampling']}"
     number = "" if protocol["negatives"] in (99, "all") else f".{protocol['negatives']}"
-    return f"metrics{split}{sampling}{number}.json"
+    queries = f".{n}-queries" if (n := protocol.get("max_queries")) else ""
+    return f"metrics{split}{sampling}{number}{queries}.json"
 
 
 class _Measurement(NamedTuple):
@@ -153,6 +157,7 @@ def _measure(directory: str, data_dir: str, protocol: Mapping[str, Any]) -> _Mea
         num_negatives=None if sampling == "all" else protocol["negatives"],
         sampling=sampling,
         max_history=settings["max_history"],
+        max_queries=protocol["max_queries"],
     )
     num_batches = data.count_batches(protocol["split"], options)
     progress = Progress(f"evaluating {directory}", "batches", num_batches)

@@ -33,8 +33,10 @@ def format_protocol(protocol: Mapping[str, Any]) -> str:
         "popularity": f"{number} negatives drawn by their number of training events from",
         "all": "all",
     }[protocol["sampling"]]
+    queries = protocol.get("max_queries")
+    of = f" of {queries} query time{'s' if queries != 1 else ''} of each user" if queries else ""
     lines = [
-        f"{protocol['split']} targets; means over users of the means over their targets, which "
+        f"{protocol['split']} targets{of}; means over users of the means over their targets, which "
         "rank among"
     ]
     for target, kind in protocol["kind"].items():

@@ -95,6 +95,7 @@ def make_batch(
                     values_of(values[group.name], candidates[target].flat_values),
                     times.flat_values,
                     users,
+                    at_once=options.sampling == "all",
                 )
             )
         if split != "train":

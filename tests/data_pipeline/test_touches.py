@@ -92,11 +92,16 @@ def touches_of(histories: list[list[Behavior]]) -> touches.Touches:
 
 
 @pytest.mark.parametrize("target", SCHEMA.target_names)
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("unit", [1, 1 << 19])  # So far apart, times are told by their order.
 @given(draw=st.data())
-@settings(max_examples=20, deadline=None)
-def test_answers_are_what_a_count_says(target: str, draw: st.DataObject) -> None:
+@settings(max_examples=10, deadline=None)
+def test_answers_are_what_a_count_says(
+    target: str, at_once: bool, unit: int, draw: st.DataObject
+) -> None:
     histories, candidates = draw.draw(HISTORIES), draw.draw(candidates_of(target))
-    flat = [(u, *candidate) for u, row in enumerate(candidates) for candidate in row]
+    histories = [[b._replace(time=unit * b.time) for b in row] for row in histories]
+    flat = [(u, v, unit * time) for u, row in enumerate(candidates) for v, time in row]
     numbers = touches.answer(
         touches_of(histories),
         SCHEMA,
@@ -104,6 +109,7 @@ def test_answers_are_what_a_count_says(target: str, draw: st.DataObject) -> None
         tensors_of(target, [values for _, values, _ in flat]),
         integers([time for _, _, time in flat]),
         integers([user for user, *_ in flat]),
+        at_once=at_once,
     )
     assert numbers.shape == (len(flat), num_columns(SCHEMA, target))
     assert numbers.numpy().tolist() == [

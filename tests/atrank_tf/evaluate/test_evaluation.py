@@ -35,6 +35,7 @@ def test_report(data_dir: Path, runs: Path) -> None:
         "split": "test",
         "negatives": 99,
         "sampling": "uniform",
+        "max_queries": 0,
         "kind": {"item": "untaken", "query": "untaken"},
     }
     for result in (report, *report["baselines"].values()):
@@ -71,6 +72,16 @@ def test_report(data_dir: Path, runs: Path) -> None:
     assert lines[0].startswith(
         f"item: calibration of bpr: log-loss {calibration['log_loss']:.4f} (base "
     )
+
+
+def test_some_query_times_of_each_user_are_told(data_dir: Path, runs: Path) -> None:
+    popularity = str(runs / "popularity")
+    every = evaluate(str(data_dir), popularity, split="validation")
+    some = evaluate(str(data_dir), popularity, split="validation", max_queries=1)
+    assert some["targets"] == every["targets"]  # Of leave-last-out, which has one of each.
+    assert (runs / "popularity/metrics.validation.1-queries.json").exists()
+    caption = format_protocol(some["protocol"])
+    assert caption.startswith("validation targets of 1 query time of each user; means over users")
 
 
 def test_the_whole_catalogue_is_what_many_draws_come_to(data_dir: Path, runs: Path) -> None:
