@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from atrank_tf.models.registry import model_class, model_names
+from atrank_tf.models.registry import looks_up, model_class, model_names
 from atrank_tf.train.settings import Settings
 from data_pipeline.core.options import Options
 from data_pipeline.schema import Schema
@@ -74,6 +74,9 @@ _REFERENCE = Settings().model  # The package's own model.
 def single(schema: Schema) -> list[Entry]:
     """Every model reads the first target's group alone and predicts it: one2one.
 
+    Those that are trained come with look-ups and without: what habits give to each, and what each
+    is without them.
+
     Example:
 
     >>> schema, _ = toy_schema_and_catalog()
@@ -81,7 +84,9 @@ def single(schema: Schema) -> list[Entry]:
     >>> entry.settings.model, entry.settings.groups, entry.settings.targets
     ('atrank', ['item'], ['item'])
     """
-    return [_one2one(name, schema, schema.target_names[0], name) for name in model_names()]
+    entries = [_one2one(name, schema, schema.target_names[0], name) for name in model_names()]
+    trained = [entry for entry in entries if model_class(entry.settings.model).is_trained]
+    return [*entries, *map(_other_way, trained)]
 
 
 def multi(schema: Schema) -> list[Entry]:
@@ -112,8 +117,9 @@ def density(schema: Schema) -> list[Entry]:
     >>> "popularity" in [entry.label for entry in density(schema)]
     True
     """
-    untrained = {name for name in model_names() if not model_class(name).is_trained}
-    return [entry for entry in single(schema) if entry.label in {*_paper_models(), *untrained}]
+    untrained = [name for name in model_names() if not model_class(name).is_trained]
+    names = [name for name in model_names() if name in {*_paper_models(), *untrained}]
+    return [_one2one(name, schema, schema.target_names[0], name) for name in names]
 
 
 def ablation(schema: Schema) -> list[Entry]:
@@ -157,6 +163,15 @@ def _one2one(model: str, schema: Schema, target: str, label: str) -> Entry:
     best_settings = model_class(model).best_settings
     settings = Settings(model=model, groups=[group], targets=[target], **best_settings)
     return Entry(label, settings, is_reference=model == _REFERENCE)
+
+
+def _other_way(entry: Entry) -> Entry:
+    """The same model with look-ups where it has none by default, and without where it has them."""
+    settings = entry.settings
+    does = looks_up(settings.model, settings.model_settings)
+    changed = {**settings.model_settings, "recurrence": not does}
+    label = f"{entry.label}, {'no ' if does else ''}look-ups"
+    return Entry(label, settings.replace(model_settings=changed))
 
 
 SUITES: dict[str, Callable[[Schema], list[Entry]]] = {

@@ -246,7 +246,10 @@ class _Loop:
 
 
 def validation_scoring(model: Ranker, data: TimelineData, settings: Settings) -> Scoring:
-    """Returns the scoring of the validation targets, two queries of each user at most.
+    """Returns the scoring of the validation targets.
+
+    Of sampled negatives two queries of each user are enough; logged candidates are all scored,
+    since one time may have a single one.
 
     Example:
 
@@ -255,15 +258,13 @@ def validation_scoring(model: Ranker, data: TimelineData, settings: Settings) ->
     >>> scoring.candidates  # How many each batch had: none was scored yet.
     []
     """
-    return Scoring(
-        model,
-        data.batches(
-            "validation",
-            BatchOptions(
-                max_history=settings.max_history, max_queries=2, look_ups=model.look_ups is not None
-            ),
-        ),
+    is_logged = any(data.schema.target_group(t).impressions for t in data.schema.target_names)
+    options = BatchOptions(
+        max_history=settings.max_history,
+        max_queries=0 if is_logged else 2,
+        look_ups=model.look_ups is not None,
     )
+    return Scoring(model, data.batches("validation", options))
 
 
 def user_aucs(scoring: Scoring) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 import pytest
 
 from atrank_tf.experiment.suites import SUITES
-from atrank_tf.models.registry import model_names
+from atrank_tf.models.registry import looks_up, model_class, model_names
 from data_pipeline.core.errors import UserError
 from data_pipeline.dataset import TimelineData
 from tests.atrank_tf.experiment.small_suite import BUDGET
@@ -20,6 +20,12 @@ def test_the_entries_of_a_suite(suite: str, data: TimelineData) -> None:
     models = {entry.settings.model for entry in entries}
     if suite == "single":
         assert models == set(model_names())
+        ways: dict[str, set[bool]] = {}
+        for entry in entries:
+            does = looks_up(entry.settings.model, entry.settings.model_settings)
+            ways.setdefault(entry.settings.model, set()).add(does)
+        trained = {name for name in model_names() if model_class(name).is_trained}
+        assert {name for name, of_model in ways.items() if len(of_model) == 2} == trained
     if suite in ("multi", "density"):
         assert models >= {"atrank", "bpr", "bilstm", "bilstm_attention", "cnn"}
 
