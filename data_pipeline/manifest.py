@@ -39,6 +39,28 @@ class Shard:
 
 
 @dataclasses.dataclass(frozen=True)
+class Source:
+    """A file that data was prepared from.
+
+    Attributes:
+        file: Its path.
+        rows: How many log rows it has.
+        kept: How many of them could be used.
+        layout: How it is written, where that was to be found out.
+
+    Example:
+
+    >>> Manifest.load(toy_data()).sources[0].kept > 0
+    True
+    """
+
+    file: str
+    rows: int
+    kept: int
+    layout: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """What a directory of prepared data holds.
 
@@ -49,7 +71,11 @@ class Manifest:
         users: Number of users.
         events: Events by group.
         rejected: Log rows that were left out, by reason.
+        merged: Duplicates that were merged.
+        sources: The files of events and labelled targets.
+        notes: What else there is to know of them.
         time_range: Time of the first and the last event.
+        dates: Their dates, UTC.
         last_trained: Time of the last training target; 0 without any.
         targets: Number of targets by split and group.
         repeats: By target the share of training targets that are repeats: the user had
@@ -68,7 +94,11 @@ class Manifest:
     users: int
     events: Mapping[str, int]
     rejected: Mapping[str, int]
+    merged: int
+    sources: tuple[Source, ...]
+    notes: tuple[str, ...]
     time_range: tuple[int, int]
+    dates: tuple[str, str]
     last_trained: int
     targets: Mapping[str, Mapping[str, int]]
     repeats: Mapping[str, float]

@@ -1,23 +1,36 @@
-"""Tables of a user's logs: Parquet, CSV or JSON lines, read in batches."""
+"""Tables of a user's logs: Parquet, CSV, TSV or JSON lines, read in batches."""
 
 import contextlib
 import dataclasses
+import lzma
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from data_pipeline.core.errors import UserError
+from data_pipeline.delimited import Malformed, Rows, find_dialect, read_delimited
+from data_pipeline.files import is_compressed, kind_of, path_columns
+from data_pipeline.json_lines import read_json_lines
+from data_pipeline.plain_types import is_list, plain, without_words
+from data_pipeline.schema_parts import Csv
 
 _BATCH_ROWS = 1 << 18
-_BLOCK_BYTES = 1 << 24
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_JSON = (".jsonl", ".ndjson", ".json")
-_PARQUET = (".parquet", ".pq")
+_CSV = Csv()
+_UNREADABLE = (
+    pa.ArrowException,
+    OSError,
+    EOFError,
+    UnicodeDecodeError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,45 +39,27 @@ class Batch:
 
     Attributes:
         file: The file.
-        first_row: Number of the first log row; a file's first row of data is 1.
-        table: The columns to read. Those of a CSV file are strings.
+        rows: The number of each log row; a file's first row of data is 1: int64 [rows].
+        table: The columns to read. Those of a text file are strings.
+        malformed: Log rows between them that cannot be read.
+        layout: How the file is written, where that was to be found out.
 
     Example:
 
-    >>> Batch("events.csv", 1, pa.table({"user": ["7", "8"]})).table.num_rows
+    >>> Batch("events.csv", np.array([1, 2]), pa.table({"user": ["7", "8"]})).table.num_rows
     2
     """
 
     file: str
-    first_row: int
+    rows: np.ndarray
     table: pa.Table
+    malformed: tuple[Malformed, ...] = ()
+    layout: str = ""
 
-
-def expand(pattern: str, base: Path) -> list[Path]:
-    """Returns the files that a path or glob means, sorted.
-
-    Args:
-        pattern: A path or glob; relative ones start at `base`.
-        base: A directory.
-
-    Raises:
-        UserError: There are none.
-
-    Example:
-
-    >>> (tmp / "views.csv").touch()
-    >>> [file.name for file in expand("*.csv", tmp)]
-    ['views.csv']
-    """
-    path = base / pattern
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-        files = sorted(match for match in matches if match.is_file())
-        if files:
-            return files
-    raise UserError(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
+    def where(self, is_kept: np.ndarray) -> "Batch":
+        """Returns the batch of some of its rows, bool [rows]."""
+        table = self.table.filter(pa.array(is_kept))
+        return dataclasses.replace(self, rows=self.rows[is_kept], table=table, malformed=())
 
 
 def estimate_rows(files: Sequence[Path]) -> int:
@@ -81,21 +76,24 @@ def estimate_rows(files: Sequence[Path]) -> int:
     """
     total = 0
     for file in files:
-        if file.suffix in _PARQUET:
+        if kind_of(file) == "parquet":
             with _readable(file):
                 total += pq.read_metadata(file).num_rows
         else:
-            total += file.stat().st_size * (8 if file.suffix == ".gz" else 1) // 32
+            total += file.stat().st_size * (8 if is_compressed(file) else 1) // 32
     return total
 
 
-def read_batches(file: Path, columns: Sequence[str], lists: Sequence[str] = ()) -> Iterator[Batch]:
+def read_batches(
+    file: Path, columns: Sequence[str], lists: Sequence[str] = (), csv: Csv = _CSV
+) -> Iterator[Batch]:
     """Reads columns of a file, batch by batch.
 
     Args:
-        file: A Parquet file, or CSV, TSV or JSON lines, gzipped or not; its suffix says which.
-        columns: The columns to read.
+        file: A Parquet file, or CSV, TSV or JSON lines, compressed or not; its endings say which.
+        columns: The columns to read. One that the file lacks may be in its path: `day=2024-01-01/`.
         lists: Those of them that may hold lists.
+        csv: How text files are written; and which texts mean nothing, in files of any kind.
 
     Yields:
         The file's batches, none of them empty.
@@ -110,23 +108,18 @@ def read_batches(file: Path, columns: Sequence[str], lists: Sequence[str] = ()) 
     >>> [batch.table.to_pydict() for batch in read_batches(tmp / "events.csv", ["object"])]
     [{'object': ['5', '6']}]
     """
-    row = 1
-    tables = _read(file, list(dict.fromkeys(columns)))
+    batches = _read(file, list(dict.fromkeys(columns)), lists, csv)
     while True:
         with _readable(file):
-            table = next(tables, None)
-            if table is None:
-                break
-            table = _with_text(table)
-        if row == 1:
-            _require_plain(file, table, lists)
-        if table.num_rows:
-            yield Batch(str(file), row, table)
-            row += table.num_rows
+            batch = next(batches, None)
+        if batch is None:
+            break
+        if batch.table.num_rows or batch.malformed:
+            yield batch
 
 
 def read_table(
-    files: Sequence[Path], columns: Sequence[str], lists: Sequence[str] = ()
+    files: Sequence[Path], columns: Sequence[str], lists: Sequence[str] = (), csv: Csv = _CSV
 ) -> list[Batch]:
     """Reads columns of files that are small enough to be in memory.
 
@@ -134,6 +127,7 @@ def read_table(
         files: The files.
         columns: As for `read_batches`.
         lists: As for `read_batches`.
+        csv: As for `read_batches`.
 
     Raises:
         UserError: As for `read_batches`; or the files have no rows, or differ in a
@@ -145,7 +139,7 @@ def read_table(
     >>> read_table([tmp / "items.csv"], ["category"])[0].table.num_rows
     1
     """
-    batches = [batch for file in files for batch in read_batches(file, columns, lists)]
+    batches = [batch for file in files for batch in read_batches(file, columns, lists, csv)]
     if not batches:
         raise UserError(f"{files[0]}: has no rows")
     for batch in batches:
@@ -164,7 +158,7 @@ def join_column(batches: Sequence[Batch], column: str) -> pa.ChunkedArray:
 
     Example:
 
-    >>> batches = [Batch("a.csv", 1, pa.table({"user": [user]})) for user in (7, 8)]
+    >>> batches = [Batch("a.csv", np.array([1]), pa.table({"user": [user]})) for user in (7, 8)]
     >>> join_column(batches, "user").to_pylist()
     [7, 8]
     """
@@ -176,84 +170,64 @@ def _readable(file: Path) -> Iterator[None]:
     """Turns what can go wrong while a file is read into one line about it."""
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file}: cannot be read: {reason}") from error
 
 
-def _read(file: Path, columns: list[str]) -> Iterator[pa.Table]:
-    suffixes = [suffix for suffix in file.suffixes if suffix != ".gz"]
-    suffix = suffixes[-1].lower() if suffixes else ""
-    if suffix in _PARQUET:
-        return _read_parquet(file, columns)
-    if suffix in _SEPARATORS:
-        return _read_csv(file, columns, _SEPARATORS[suffix])
-    if suffix in _JSON:
-        return _read_json(file, columns)
-    expected = ", ".join([*_PARQUET, *_SEPARATORS, *_JSON])
-    raise UserError(f"{file}: suffix {file.suffix!r}: expected one of {expected}, or with .gz")
+def _read(file: Path, columns: list[str], lists: Sequence[str], csv: Csv) -> Iterator[Batch]:
+    kind = kind_of(file)
+    next_row = 1
+    if kind in ("csv", "tsv"):
+        in_path = path_columns(file)
+        dialect = find_dialect(file, [c for c in columns if c not in in_path], csv, kind)
+        own = _require(file, columns, dialect.names)
+        for rows in read_delimited(file, own, dialect, csv):
+            yield _batch(file, rows, columns, csv, dialect.described)
+        return
+    tables = _read_parquet(file, columns, lists) if kind == "parquet" else None
+    if tables is None:
+        in_path = path_columns(file)
+        tables = read_json_lines(file, [c for c in columns if c not in in_path], lists)
+    for table in tables:
+        found = np.arange(next_row, next_row + table.num_rows)
+        next_row += table.num_rows
+        yield _batch(file, Rows(table, found, ()), columns, csv, "")
 
 
-def _read_parquet(file: Path, columns: list[str]) -> Iterator[pa.Table]:
+def _batch(file: Path, rows: Rows, columns: list[str], csv: Csv, layout: str) -> Batch:
+    """A batch of all columns, those of the file's path among them."""
+    in_path, words = path_columns(file), list(csv.nulls)
+    arrays = []
+    for column in columns:
+        if column in rows.table.column_names:
+            array = without_words(plain(rows.table[column]), words)
+        else:
+            value = None if in_path[column] in words else in_path[column]
+            array = pa.chunked_array([pa.array([value] * rows.table.num_rows, pa.string())])
+        arrays.append(array)
+    table = pa.Table.from_arrays(arrays, names=columns)
+    return Batch(str(file), rows.numbers, table, rows.malformed, layout)
+
+
+def _read_parquet(file: Path, columns: list[str], lists: Sequence[str]) -> Iterator[pa.Table]:
     parquet = pq.ParquetFile(file)
-    _require(file, columns, parquet.schema_arrow.names)
-    for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns):
+    own = _require(file, columns, parquet.schema_arrow.names)
+    for column in own:
+        kind = parquet.schema_arrow.field(column).type
+        may_be_list = column in lists
+        if pt.is_nested(kind.value_type if is_list(kind) and may_be_list else kind):
+            expected = "plain values or lists of them" if may_be_list else "plain values"
+            raise UserError(f"{file}: column {column!r}: is {kind}; expected {expected}")
+    for batch in parquet.iter_batches(_BATCH_ROWS, columns=own):
         yield pa.Table.from_batches([batch])
 
 
-def _read_csv(file: Path, columns: list[str], separator: str) -> Iterator[pa.Table]:
-    parse = pa_csv.ParseOptions(delimiter=separator)
-    read = pa_csv.ReadOptions(block_size=_BLOCK_BYTES)
-    with pa_csv.open_csv(str(file), read_options=read, parse_options=parse) as reader:
-        _require(file, columns, reader.schema.names)
-    convert = pa_csv.ConvertOptions(
-        column_types=dict.fromkeys(columns, pa.string()),
-        include_columns=columns,
-        null_values=[""],
-        strings_can_be_null=True,
-    )
-    with pa_csv.open_csv(str(file), read, parse, convert) as reader:
-        for batch in reader:
-            yield pa.Table.from_batches([batch])
-
-
-def _read_json(file: Path, columns: list[str]) -> Iterator[pa.Table]:
-    read = pa_json.ReadOptions(block_size=_BLOCK_BYTES)
-    with pa.input_stream(str(file), compression="detect") as stream:
-        schema = pa_json.open_json(stream, read_options=read).schema
-    _require(file, columns, schema.names)
-    parse = pa_json.ParseOptions(
-        explicit_schema=pa.schema([(c, _json_type(schema.field(c).type)) for c in columns]),
-        unexpected_field_behavior="ignore",
-    )
-    with pa.input_stream(str(file), compression="detect") as stream:
-        for batch in pa_json.open_json(stream, read, parse):
-            yield pa.Table.from_batches([batch]).select(columns)
-
-
-def _json_type(kind: pa.DataType) -> pa.DataType:
-    # Strings that look like dates stay what they are; a column of nulls may become strings.
-    return pa.string() if pt.is_timestamp(kind) or pt.is_null(kind) else kind
-
-
-def _with_text(table: pa.Table) -> pa.Table:
-    """Some writers of Parquet store strings as bytes."""
-    for i, field in enumerate(table.schema):
-        if pt.is_binary(field.type) or pt.is_large_binary(field.type):
-            table = table.set_column(i, field.name, table.column(i).cast(pa.string()))
-    return table
-
-
-def _require_plain(file: Path, table: pa.Table, lists: Sequence[str]) -> None:
-    for field in table.schema:
-        kind = field.type
-        is_list = pt.is_list(kind) or pt.is_large_list(kind)
-        if pt.is_nested(kind.value_type if is_list and field.name in lists else kind):
-            expected = "plain values or lists of them" if field.name in lists else "plain values"
-            raise UserError(f"{file}: column {field.name!r}: is {kind}; expected {expected}")
-
-
-def _require(file: Path, columns: list[str], names: list[str]) -> None:
+def _require(file: Path, columns: list[str], names: Sequence[str]) -> list[str]:
+    """Checks that each column is there once, in the file or in its path; returns the file's."""
     for column in columns:
-        if column not in names:
+        if names.count(column) > 1:
+            raise UserError(f"{file}: column {column!r} is there {names.count(column)} times")
+        if column not in names and column not in path_columns(file):
             raise UserError(f"{file}: no column {column!r}; its columns are {', '.join(names)}")
+    return [column for column in columns if column in names]

@@ -17,6 +17,7 @@ import pydantic
 from data_pipeline.core.errors import UserError
 from data_pipeline.schema_parts import (
     Columns,
+    Csv,
     Feature,  # noqa: F401 - All parts are imported from here.
     Group,
     Split,
@@ -31,7 +32,7 @@ SECONDS_PER_DAY = 86_400
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _STRICT = pydantic.ConfigDict(extra="forbid")
-_COLUMNS, _SPLIT = Columns(), Split()
+_COLUMNS, _SPLIT, _CSV = Columns(), Split(), Csv()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +46,17 @@ class Schema:
             `prepare` lists them all.
         columns: Column names of the table of events.
         time_unit: Unit of every integer and float timestamp, in logs and requests:
-            seconds or milliseconds since 1970 (UTC). Datetimes are converted to it.
+            seconds or milliseconds since 1970 (UTC). Datetimes are converted to it. "" to find
+            out from the logs: milliseconds where any time is finer than a second, or where
+            numbers are so large.
         num_time_buckets: In the paper's form of the model, buckets of the time between a
             behavior and the query: [0, 1) day, then [2^k, 2^(k+1)) days; the last
             has no upper bound.
         split: Which targets are for training, validation and test.
+        duplicates: What becomes of events that are in the logs several times: merge (one of each
+            counts), keep (as where a quantity matters), or fail. Of labelled targets one of each
+            counts, taken if any is.
+        csv: How text files are written, where that is not to be found out.
         user_id_type: Type of the user ids. "" to find out from the data.
         num_users: Filled in by `prepare`: user indices in all; index 0 is the unknown user.
 
@@ -69,9 +76,11 @@ class Schema:
     targets: tuple[str | Target, ...]
     vocabularies: tuple[Vocabulary, ...] = ()
     columns: Columns = _COLUMNS
-    time_unit: Literal["s", "ms"] = "s"
+    time_unit: Literal["", "s", "ms"] = ""
     num_time_buckets: int = 13
     split: Split = _SPLIT
+    duplicates: Literal["merge", "keep", "fail"] = "merge"
+    csv: Csv = _CSV
     user_id_type: Literal["", "int", "string"] = ""
     num_users: int = 0
 
@@ -89,7 +98,7 @@ class Schema:
     @property
     def units_per_day(self) -> int:
         """How many of the schema's time units make a day."""
-        return SECONDS_PER_DAY * {"s": 1, "ms": 1000}[self.time_unit]
+        return SECONDS_PER_DAY * (1000 if self.time_unit == "ms" else 1)
 
     def select(self, groups: Collection[str] = (), targets: Collection[str] = ()) -> "Schema":
         """Returns the schema of fewer groups that are read and fewer that are predicted.
@@ -201,7 +210,7 @@ class Schema:
         path = Path(path)
         path = path / FILE_NAME if path.is_dir() else path
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
         except ValueError as error:

@@ -42,6 +42,38 @@ class Columns:
     position: str = ""
 
 
+NULL_WORDS = ("", "NULL", "null", "\\N", "NaN", "nan", "None", "<NA>")
+
+
+@dataclasses.dataclass(frozen=True)
+class Csv:
+    """How files are written: CSV and TSV, and which texts mean nothing in files of any kind.
+
+    Attributes:
+        separator: What stands between values; by default a comma in .csv, a tab in .tsv, or what
+            makes the columns of the schema be there: a semicolon, a bar.
+        quoting: Whether values may stand in double quotes; by default in .csv.
+        multiline: Whether values in quotes may hold lines that have as many values as a row.
+        encoding: The encoding; by default what a byte order mark says, otherwise UTF-8.
+        nulls: Texts that mean that there is no value, in all columns of all files.
+        names: Names of the columns, where files have no header.
+
+    Example:
+
+    >>> Csv(separator=";", encoding="latin-1").quoting is None
+    True
+    """
+
+    __pydantic_config__ = _STRICT
+
+    separator: str = ""
+    quoting: bool | None = None
+    multiline: bool = False
+    encoding: str = ""
+    nulls: tuple[str, ...] = NULL_WORDS
+    names: tuple[str, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Feature:
     """A categorical side feature of a group's objects, such as their category.

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_pipeline.core.errors import UserError
-from data_pipeline.prepare.parsing import as_lists, as_strings, format_value, id_type, parse_ids
-from data_pipeline.prepare.rejections import check_table
-from data_pipeline.readers import Batch, expand, join_column, read_table
-from data_pipeline.schema import Feature, Group
+from data_pipeline.files import expand
+from data_pipeline.prepare.parsing import Problem, as_lists, as_strings, id_type, parse_ids
+from data_pipeline.prepare.rejections import Rejections
+from data_pipeline.readers import Batch, join_column, read_table
+from data_pipeline.schema import Csv, Feature, Group
 
 
 @dataclasses.dataclass
@@ -41,41 +41,39 @@ class FeatureValues:
 class Objects:
     """The objects of one group, numbered as they are met.
 
-    With an object table these are its rows, in its order, and no others; without one, the
+    With an object table these are its rows, in its order; then, or without one, the other
     objects of the events.
 
     Args:
         group: The group, its `id_type` known.
         table: Batches of its object table; None where it has none.
+        rejections: What takes note of rows of the table whose id is missing, or there already.
 
     Attributes:
         group: The group.
-        is_open: Whether events may bring new objects: there is no object table.
-        features: Values of the group's features, by feature name.
-
-    Raises:
-        UserError: An id in the table is missing or occurs twice.
+        num_in_table: How many objects its table has; None where it has none.
 
     Example:
 
-    >>> objects = Objects(Group("item", id_type="int"), None)
+    >>> objects = Objects(Group("item", id_type="int"), None, Rejections(tmp, skip=False))
     >>> objects.numbers(np.array([70, 50, 70])).tolist()
     [0, 1, 0]
     >>> objects.ids.tolist()
     [70, 50]
     """
 
-    def __init__(self, group: Group, table: list[Batch] | None) -> None:
+    def __init__(self, group: Group, table: list[Batch] | None, rejections: Rejections) -> None:
         self.group = group
-        self.is_open = table is None
-        self.features: dict[str, FeatureValues] = {}
+        self.num_in_table: int | None = None
+        self._features: dict[str, FeatureValues] = {}
         self._index = pd.Index([], dtype="int64" if group.id_type == "int" else object)
         self._is_logged = np.zeros(0, bool)
         self._occurrences = np.zeros(0, np.int64)
         self._counts = np.zeros(0, np.int64)
         self._target_counts: dict[str, np.ndarray] = {}
         if table is not None:
-            self._read(table)
+            self._read(table, rejections)
+            self.num_in_table = len(self._index)
         self._grow()
 
     @property
@@ -84,14 +82,26 @@ class Objects:
         return self._index.to_numpy()
 
     def numbers(self, ids: np.ndarray) -> np.ndarray:
-        """Returns the object number of each id, int64; -1 for ids that the object table lacks."""
+        """Returns the object number of each id, int64; ids that are new get the next ones."""
         numbers = self._index.get_indexer(ids)  # type: ignore[arg-type]
-        if self.is_open and (numbers < 0).any():
+        if (numbers < 0).any():
             new_ids = pd.unique(ids[numbers < 0])
             self._index = self._index.append(pd.Index(new_ids, dtype=self._index.dtype))
             self._grow()
             numbers = self._index.get_indexer(ids)  # type: ignore[arg-type]
         return numbers
+
+    def features(self, name: str) -> FeatureValues:
+        """Returns the values of a feature: none of objects that the table lacks."""
+        values = self._features[name]
+        num_without = len(self._index) - len(values.lengths)
+        lengths = np.concatenate([values.lengths, np.zeros(num_without, np.int64)])
+        return FeatureValues(values.values, lengths)
+
+    @property
+    def num_missing(self) -> int:
+        """How many objects of the events the table lacks; 0 where there is none."""
+        return 0 if self.num_in_table is None else len(self._index) - self.num_in_table
 
     def count(
         self,
@@ -159,38 +169,32 @@ class Objects:
             for target, counts in self._target_counts.items()
         }
 
-    def _read(self, table: list[Batch]) -> None:
+    def _read(self, table: list[Batch], rejections: Rejections) -> None:
         column = self.group.object_column
-        ids_of_batches = []
-        for batch in table:
-            ids, problems = parse_ids(batch.table[column], column, self.group.id_type)
-            check_table(batch, problems)
-            ids_of_batches.append(ids)
-        self._index = pd.Index(np.concatenate(ids_of_batches))
-        self._raise_on_repeats(table, column)
+        parsed = [parse_ids(b.table[column], column, self.group.id_type) for b in table]
+        is_repeat = pd.Index(np.concatenate([ids for ids, _ in parsed])).duplicated()
+        good, first = [], 0
+        for batch, (ids, problems) in zip(table, parsed, strict=True):
+            repeats = Problem(is_repeat[first : first + len(ids)], column, "each id once", "twice")
+            is_good = rejections.reject(batch, [*problems, repeats])
+            good.append(batch.where(is_good))
+            first += len(ids)
+        kept = [parse_ids(b.table[column], column, self.group.id_type)[0] for b in good]
+        self._index = pd.Index(np.concatenate(kept))
         for feature in self.group.features:
-            self.features[feature.name] = _feature_values(table, feature)
-
-    def _raise_on_repeats(self, table: list[Batch], column: str) -> None:
-        repeats = np.flatnonzero(self._index.duplicated())
-        if not len(repeats):
-            return
-        position = int(repeats[0])
-        for batch in table:
-            if position < batch.table.num_rows:
-                raise UserError(
-                    f"{batch.file}: row {batch.first_row + position}: column {column!r}: "
-                    f"{format_value(batch.table[column], position)}: expected each id once"
-                )
-            position -= batch.table.num_rows
+            self._features[feature.name] = _feature_values(good, feature)
 
 
-def open_objects(group: Group, base: Path) -> tuple[Group, Objects | None]:
+def open_objects(
+    group: Group, base: Path, rejections: Rejections, csv: Csv
+) -> tuple[Group, Objects | None]:
     """Reads a group's object table.
 
     Args:
         group: The group.
         base: Directory that relative paths start at.
+        rejections: What takes note of its rows that cannot be used.
+        csv: How text files are written.
 
     Returns:
         The group with its `id_type`, and its objects; None where it has no table and its
@@ -200,19 +204,19 @@ def open_objects(group: Group, base: Path) -> tuple[Group, Objects | None]:
 
     >>> _ = (tmp / "items.csv").write_text("object,category\\n70,tea\\n50,\\n")
     >>> group = Group("item", features=(Feature("category"),), objects="items.csv")
-    >>> group, objects = open_objects(group, tmp)
-    >>> group.id_type, objects.ids.tolist(), objects.features["category"].lengths.tolist()
+    >>> group, objects = open_objects(group, tmp, Rejections(tmp, skip=False), Csv())
+    >>> group.id_type, objects.ids.tolist(), objects.features("category").lengths.tolist()
     ('int', [70, 50], [1, 0])
     """
     if not group.objects:
-        return group, Objects(group, None) if group.id_type else None
+        return group, Objects(group, None, rejections) if group.id_type else None
     columns = [group.object_column, *(f.column or f.name for f in group.features)]
     lists = [f.column or f.name for f in group.features if f.multivalued]
-    table = read_table(expand(group.objects, base), columns, lists)
+    table = read_table(expand(group.objects, base), columns, lists, csv)
     if not group.id_type:
         ids = join_column(table, group.object_column)
         group = dataclasses.replace(group, id_type=id_type(ids))
-    return group, Objects(group, table)
+    return group, Objects(group, table, rejections)
 
 
 def _feature_values(table: list[Batch], feature: Feature) -> FeatureValues:

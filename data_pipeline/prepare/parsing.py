@@ -1,8 +1,6 @@
 """Values of columns, checked and converted as whole arrays."""
 
 import dataclasses
-import datetime
-import re
 from typing import Literal
 
 import numpy as np
@@ -11,13 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from data_pipeline.core.errors import UserError
-
-_INTEGER = r"^(0|-?[1-9][0-9]*)$"
-_NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
+# As it may be written where others of its column have a fraction, too.
+_INTEGER = r"^(0|-?[1-9][0-9]*)(\.0+)?$"
 IdType = Literal["int", "string"]
-
-_LATEST = pd.Timestamp("2200-01-01")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,25 +38,27 @@ class Problem:
 
 
 def id_type(column: pa.ChunkedArray) -> IdType:
-    """Returns "int" where all of a column's values are integers, otherwise "string".
+    """Returns "int" where all of a column's values are integers of 64 bits, otherwise "string".
 
     Example:
 
     >>> id_type(pa.chunked_array([["7", "12"]])), id_type(pa.chunked_array([["007", "12"]]))
     ('int', 'string')
     """
-    kind = column.type
-    if pt.is_dictionary(kind):
-        return id_type(pc.cast(column, kind.value_type))
-    if pt.is_integer(kind):
-        return "int"
-    if pt.is_floating(kind):
-        values = _floats(column)
-        return "int" if np.all((values == np.floor(values)) | np.isnan(values)) else "string"
-    if pt.is_string(kind) or pt.is_large_string(kind):
-        all_match = pc.all(pc.match_substring_regex(column, _INTEGER)).as_py()
-        return "string" if all_match is False else "int"
-    return "string"
+    return "int" if first_text(column) is None else "string"
+
+
+def first_text(column: pa.ChunkedArray) -> int | None:
+    """Returns where the first value stands that is no integer of 64 bits; None without any.
+
+    Example:
+
+    >>> first_text(pa.chunked_array([["7", None, "x"]]))
+    2
+    """
+    _, is_bad = _integers(column)
+    positions = np.flatnonzero(is_bad & ~pc.is_null(column, nan_is_null=True).to_numpy())
+    return int(positions[0]) if len(positions) else None
 
 
 def parse_ids(column: pa.ChunkedArray, name: str, kind: str) -> tuple[np.ndarray, list[Problem]]:
@@ -87,48 +83,12 @@ def parse_ids(column: pa.ChunkedArray, name: str, kind: str) -> tuple[np.ndarray
         expected = "an integer of 64 bits (if the ids are no integers, declare id_type string)"
         problems = [Problem(is_bad & ~is_null, name, expected, "no integer id")]
     else:
-        text = _as_text(column)
+        text = as_text(column)
         values = text.fill_null("").to_numpy(zero_copy_only=False).astype(object)
         is_bad = pc.match_substring_regex(text, r"^$|[\n\r\x00]").fill_null(False).to_numpy(False)
         expected = "a non-empty string without line breaks"
         problems = [Problem(is_bad & ~is_null, name, expected, "unusable id")]
     return values, [Problem(is_null, name, "an id", "null id"), *problems]
-
-
-def parse_times(column: pa.ChunkedArray, name: str, unit: str) -> tuple[np.ndarray, list[Problem]]:
-    """Converts timestamps.
-
-    Args:
-        column: Integers or floats in `unit`, datetimes or dates (UTC unless they say
-            otherwise), or strings of either kind.
-        name: Its name.
-        unit: "s" or "ms".
-
-    Returns:
-        int64 [rows] in `unit`, floored; and the rows that hold no time.
-
-    Example:
-
-    >>> parse_times(pa.chunked_array([["60", "1970-01-02", "noon"]]), "time", "s")[0].tolist()
-    [60, 86400, 0]
-    """
-    is_null = pc.is_null(column).to_numpy()
-    per_second = {"s": 1, "ms": 1000}[unit]
-    times = _times_as_floats(column, is_null, per_second)
-    is_finite = np.isfinite(times)
-    is_negative = is_finite & (times < 0)
-    is_late = is_finite & (times >= _LATEST.timestamp() * per_second)
-    # Up to the year 2200 a float holds every second and millisecond exactly.
-    values = np.where(is_finite & ~is_negative & ~is_late, times, 0).astype(np.int64)
-    hint = "a time before the year 2200" + (
-        " (if it is in milliseconds, set time_unit to ms)" if unit == "s" else ""
-    )
-    return values, [
-        Problem(is_null, name, "a time", "null time"),
-        Problem(~is_finite & ~is_null, name, "a number or an ISO 8601 datetime", "unreadable time"),
-        Problem(is_negative, name, "a time of 0 or more", "negative time"),
-        Problem(is_late, name, hint, "time beyond the year 2200"),
-    ]
 
 
 def parse_choice(
@@ -150,9 +110,33 @@ def parse_choice(
     >>> parse_choice(pa.chunked_array([["buy", "steal"]]), "action", ["view", "buy"], "action")[0]
     array([ 1, -1])
     """
-    positions = pd.Index(choices).get_indexer(_as_text(column).to_pandas().to_numpy(object))
+    positions = pd.Index(choices).get_indexer(as_text(column).to_pandas().to_numpy(object))
     expected = f"one of {', '.join(choices)}"
     return positions, [Problem(positions < 0, name, expected, f"unknown {what}")]
+
+
+def parse_labels(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, list[Problem]]:
+    """Converts labels.
+
+    Args:
+        column: 1 and 0, as numbers or text, or booleans.
+        name: Its name.
+
+    Returns:
+        int64 [rows], each 0 or 1; and the rows that hold neither.
+
+    Example:
+
+    >>> parse_labels(pa.chunked_array([["1", "0.0", "true", "2"]]), "label")[0].tolist()
+    [1, 0, 1, 0]
+    """
+    words = pc.utf8_lower(as_text(column))
+    values, is_other = _integers(words)
+    is_true = pc.equal(words, "true").fill_null(False).to_numpy()
+    is_bad = is_other & ~is_true & ~pc.equal(words, "false").fill_null(False).to_numpy()
+    is_bad |= (values < 0) | (values > 1)
+    labels = np.where(is_bad, 0, values + is_true)
+    return labels, [Problem(is_bad, name, "one of 0, 1", "unknown label")]
 
 
 def parse_lists(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, list[Problem]]:
@@ -203,7 +187,7 @@ def as_strings(column: pa.ChunkedArray) -> np.ndarray:
     >>> as_strings(pa.chunked_array([[1.0, None]])).tolist()
     ['1', None]
     """
-    return _as_text(column).to_pandas().astype(object).where(lambda s: s.notna(), None).to_numpy()
+    return as_text(column).to_pandas().astype(object).where(lambda s: s.notna(), None).to_numpy()
 
 
 def as_lists(column: pa.ChunkedArray, separator: str) -> tuple[np.ndarray, np.ndarray]:
@@ -224,7 +208,7 @@ def as_lists(column: pa.ChunkedArray, separator: str) -> tuple[np.ndarray, np.nd
     """
     array = column.combine_chunks()
     if not (pt.is_list(array.type) or pt.is_large_list(array.type)):
-        array = pc.split_pattern(_as_text(column).combine_chunks(), separator)
+        array = pc.split_pattern(as_text(column).combine_chunks(), separator)
     owners = pc.list_parent_indices(array).to_numpy()
     values = as_strings(pa.chunked_array([pc.list_flatten(array)]))
     stripped = np.array([value.strip() if value else "" for value in values], object)
@@ -244,66 +228,6 @@ def format_value(column: pa.ChunkedArray, position: int) -> str:
     return "empty" if value is None else repr(str(value))[:80]
 
 
-def parse_split_time(value: int | str | None, name: str, unit: str) -> int:
-    """Converts a setting, an integer in `unit` or an ISO 8601 date or datetime, to an integer.
-
-    Args:
-        value: The setting.
-        name: Its name.
-        unit: "s" or "ms".
-
-    Raises:
-        UserError: It is neither.
-
-    Example:
-
-    >>> parse_split_time("1970-01-02", "split.test_start", "ms")
-    86400000
-    """
-    if value is None:
-        raise UserError(f"{name}: missing; a split by time needs it")
-    per_second = {"s": 1, "ms": 1000}[unit]
-    try:
-        if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
-            stamp = datetime.datetime.fromisoformat(value)
-            stamp = stamp if stamp.tzinfo else stamp.replace(tzinfo=datetime.UTC)
-            time = int(stamp.timestamp() * per_second)
-        else:
-            time = int(value)
-    except ValueError as error:
-        raise UserError(f"{name}: {value!r}: expected an ISO 8601 date or datetime") from error
-    if not 0 <= time < _LATEST.timestamp() * per_second:
-        raise UserError(f"{name}: {value!r}: expected a time between 1970 and 2200")
-    return time
-
-
-def _times_as_floats(column: pa.ChunkedArray, is_null: np.ndarray, per_second: int) -> np.ndarray:
-    """Timestamps of any kind in units of `per_second`, float64 [rows]; NaN for no time."""
-    kind = column.type
-    if pt.is_timestamp(kind) or pt.is_date(kind):
-        return _floats(_datetime_units(column, per_second))
-    if pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind):
-        return _floats(column)
-    text = _as_text(column)
-    is_number = pc.match_substring_regex(text, _NUMBER).fill_null(False).to_numpy(False)
-    strings = text.to_pandas().to_numpy(object)
-    times = np.full(len(strings), np.nan)
-    times[is_number] = strings[is_number].astype(np.float64)
-    is_date = ~is_number & ~is_null
-    if is_date.any():
-        stamps = pd.to_datetime(
-            pd.Series(strings[is_date]), errors="coerce", utc=True, format="ISO8601"
-        )
-        times[is_date] = _floats(_datetime_units(pa.chunked_array([pa.array(stamps)]), per_second))
-    return times
-
-
-def _datetime_units(column: pa.ChunkedArray, per_second: int) -> pa.ChunkedArray:
-    zone = getattr(column.type, "tz", None)
-    milliseconds = pc.cast(column, pa.timestamp("ms", zone), safe=False)
-    return pc.divide(pc.cast(milliseconds, pa.int64()), 1000 // per_second)
-
-
 def _integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """int64 [rows], and which rows are no integer of 64 bits (nulls among them)."""
     kind = column.type
@@ -311,12 +235,13 @@ def _integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         is_null = pc.is_null(column).to_numpy()
         return column.fill_null(0).to_numpy().astype(np.int64), is_null
     if pt.is_floating(kind):
-        floats = _floats(column)
+        floats = as_floats(column)
         is_good = np.isfinite(floats) & (floats == np.floor(floats)) & (np.abs(floats) < 2**53)
         return np.where(is_good, floats, 0).astype(np.int64), ~is_good
-    text = _as_text(column)
+    text = as_text(column)
     is_good = pc.match_substring_regex(text, _INTEGER).fill_null(False).to_numpy(False)
     digits = pc.if_else(pa.chunked_array([pa.array(is_good)]), text, "0")
+    digits = pc.replace_substring_regex(digits, r"\.0+$", "")
     try:
         return pc.cast(digits, pa.int64()).to_numpy(), ~is_good
     except pa.ArrowInvalid:  # Some are beyond 64 bits: find out which.
@@ -325,18 +250,28 @@ def _integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         return pc.cast(digits, pa.int64()).to_numpy(), ~(is_good & fits)
 
 
-def _floats(column: pa.ChunkedArray) -> np.ndarray:
+def as_floats(column: pa.ChunkedArray) -> np.ndarray:
+    """Returns numbers as float64 [rows], NaN for none.
+
+    Example:
+
+    >>> as_floats(pa.chunked_array([[7, None]])).tolist()
+    [7.0, nan]
+    """
     floats = pc.cast(column, pa.float64(), safe=False)
     return floats.to_pandas().to_numpy(np.float64, na_value=np.nan)
 
 
-def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = column.type
-    if pt.is_dictionary(kind):
-        column = pc.cast(column, kind.value_type)
-        kind = column.type
-    if pt.is_floating(kind):
-        values = _floats(column)
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns a column as strings; whole floats as the integers that they are.
+
+    Example:
+
+    >>> as_text(pa.chunked_array([[7.0, None]])).to_pylist()
+    ['7', None]
+    """
+    if pt.is_floating(column.type):
+        values = as_floats(column)
         if np.all((np.abs(values) < 2**53) & (values == np.floor(values)) | np.isnan(values)):
             column = pc.cast(pa.chunked_array([pa.array(values, from_pandas=True)]), pa.int64())
     return pc.cast(column, pa.string())

@@ -16,14 +16,15 @@ from data_pipeline.core.errors import UserError
 from data_pipeline.core.progress import Progress
 from data_pipeline.manifest import Manifest, Shard
 from data_pipeline.prepare import timelines
-from data_pipeline.prepare.ingest import EVENT, Ingest, find_tables
-from data_pipeline.prepare.parsing import parse_split_time
+from data_pipeline.prepare.ingest import EVENT, Ingest
 from data_pipeline.prepare.partitions import Partitions
 from data_pipeline.prepare.rejections import Rejections
+from data_pipeline.prepare.tables import find_tables
+from data_pipeline.prepare.times import as_date, check_span, parse_split_time
 from data_pipeline.prepare.vocabularies import number_objects
 from data_pipeline.readers import estimate_rows
 from data_pipeline.recipes import RECIPES
-from data_pipeline.schema import Group, Schema
+from data_pipeline.schema import Group, Schema, Split
 from data_pipeline.version import __version__
 
 _MIN_PARTITIONS = 4
@@ -80,7 +81,7 @@ def prepare(
         raise UserError(f"memory_budget_mb is {memory_budget_mb}: expected 1 or more")
     output = Path(output_dir).absolute()
     _check_output(output, overwrite)
-    schema = _with_split_in_units(schema)
+    _split_in_units(schema)  # What cannot be read ends it before the logs are.
     tables = find_tables(schema, events, Path(base_dir))
     num_rows = estimate_rows([file for table in tables for file in table.files])
     num_parts = max(_MIN_PARTITIONS, num_rows * _BYTES_PER_EVENT // (memory_budget_mb << 20) + 1)
@@ -94,6 +95,7 @@ def prepare(
         partitions = Partitions(work, num_parts)
         with partitions:
             ingest.read(tables, partitions)
+        ingest.schema = dataclasses.replace(ingest.schema, split=_split_in_units(ingest.schema))
         prepared = _write(ingest, partitions, rejections, num_rows, result)
         if output.exists():
             output.rename(Path(temporary) / "replaced")
@@ -165,7 +167,7 @@ def _write(
     """Two passes over the partitions: count the objects; index them and write shards."""
     counted = result.parent / "counted"
     counted.mkdir()
-    files, positions = _count(ingest, partitions, rejections, num_rows, counted)
+    files, positions, num_merged = _count(ingest, partitions, rejections, num_rows, counted)
     if not files:
         raise UserError("no row of the logs can be used")
     schema, object_indices = number_objects(ingest.schema, ingest.objects, result)
@@ -184,13 +186,21 @@ def _write(
         ),
     )
     schema.save(result)
+    notes = list(ingest.notes)
+    if note := check_span(*totals.time_range, schema.time_unit):
+        notes.append(note)
+    dates = [f"{as_date(time, schema.time_unit):%Y-%m-%d}" for time in totals.time_range]
     prepared = Manifest(
         version=__version__,
         fingerprint=_fingerprint(schema, shards, result),
         users=len(users),
         events=totals.events,
         rejected=dict(rejections.counts),
+        merged=num_merged,
+        sources=tuple(manifest.Source(s.file, s.rows, s.kept, s.layout) for s in ingest.sources),
+        notes=tuple(notes),
         time_range=totals.time_range,
+        dates=(dates[0], dates[1]),
         last_trained=totals.last_trained,
         targets=totals.targets,
         repeats=repeats,
@@ -206,19 +216,20 @@ def _count(
     rejections: Rejections,
     num_rows: int,
     directory: Path,
-) -> tuple[list[Path], "_Positions"]:
+) -> tuple[list[Path], "_Positions", int]:
     """Counts the objects; returns files in `directory` that hold each partition's timelines."""
     progress = Progress("counting", "events", num_rows)
     files: list[Path] = []
-    positions = _Positions()
+    positions, num_merged = _Positions(), 0
     for columns in partitions:
-        part = timelines.build(columns, ingest.schema, ingest.files, rejections)
+        part, num_of_part = timelines.build(columns, ingest.schema, ingest.sources, rejections)
+        num_merged += num_of_part
         timelines.count_objects(part, ingest.schema, ingest.objects)
         positions.add(part, ingest.schema)
         files.append(directory / f"{len(files)}.npz")
         np.savez(files[-1], **_arrays(part))  # type: ignore[arg-type]
         progress.advance(len(columns["user"]))
-    return files, positions
+    return files, positions, num_merged
 
 
 class _Positions:
@@ -363,17 +374,19 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise UserError(f"{output}: holds no prepared data, so it is not overwritten")
 
 
-def _with_split_in_units(schema: Schema) -> Schema:
+def _split_in_units(schema: Schema) -> Split:
+    """The split, its times in the schema's unit; in seconds as long as that is not known."""
     split = schema.split
     if split.kind == "time":
-        start = parse_split_time(split.validation_start, "split.validation_start", schema.time_unit)
-        test = parse_split_time(split.test_start, "split.test_start", schema.time_unit)
+        unit = schema.time_unit or "s"
+        start = parse_split_time(split.validation_start, "split.validation_start", unit)
+        test = parse_split_time(split.test_start, "split.test_start", unit)
         if start > test:
             raise UserError(f"split: validation_start {start} is after test_start {test}")
-        split = dataclasses.replace(split, validation_start=start, test_start=test)
-    elif not 0 <= split.validation_users <= 1:
+        return dataclasses.replace(split, validation_start=start, test_start=test)
+    if not 0 <= split.validation_users <= 1:
         raise UserError(f"split.validation_users is {split.validation_users}: expected 0 to 1")
-    return dataclasses.replace(schema, split=split)
+    return split
 
 
 def _fingerprint(schema: Schema, shards: Sequence[Shard], result: Path) -> str:

@@ -22,7 +22,7 @@ class Rejected:
     Attributes:
         file: Its file.
         row: Its number in the file, from 1.
-        column: The column that is wrong.
+        column: The column that is wrong; "" for the row.
         value: What that holds.
         expected: What was expected instead.
         reason: The same in a word or two, to count by.
@@ -77,6 +77,17 @@ class Rejections:
         Raises:
             UserError: There is such a row, and rows are not to be skipped.
         """
+        self.add(
+            Rejected(
+                batch.file,
+                bad.row,
+                "",
+                f"{bad.text[:60]!r}: has {bad.count} values",
+                str(bad.expected),
+                "wrong number of values",
+            )
+            for bad in batch.malformed
+        )
         first_problem = np.full(batch.table.num_rows, -1)
         for i, problem in reversed(list(enumerate(problems))):
             first_problem[problem.is_bad] = i
@@ -96,9 +107,10 @@ class Rejections:
         lines = []
         for row in rejected:
             if not self._skip:
+                column = f"column {row.column!r}: " if row.column else ""
                 raise UserError(
-                    f"{row.file}: row {row.row}: column {row.column!r}: {row.value}: expected "
-                    f"{row.expected} (--on_bad_rows=skip leaves such rows out)"
+                    f"{row.file}: row {row.row}: {column}{row.value}: expected {row.expected} "
+                    "(--on_bad_rows=skip leaves such rows out)"
                 )
             self.counts[row.reason] += 1
             lines.append(json.dumps(dataclasses.asdict(row)) + "\n")
@@ -107,28 +119,11 @@ class Rejections:
                 stream.writelines(lines)
 
 
-def check_table(batch: Batch, problems: Sequence[Problem]) -> None:
-    """Raises on the first problem of a table that has to be whole, such as one of objects.
-
-    Raises:
-        UserError: There is a problem.
-
-    Example:
-
-    >>> import pyarrow as pa
-    >>> batch = Batch("items.csv", 1, pa.table({"object": ["tea", None]}))
-    >>> check_table(batch, [Problem(np.array([False, True]), "object", "an id", "null id")])
-    Traceback (most recent call last):
-    data_pipeline.core.errors.UserError: items.csv: row 2: column 'object': empty: expected an id...
-    """
-    Rejections(Path(), skip=False).reject(batch, problems)
-
-
 def _rejected(batch: Batch, position: int, problem: Problem) -> Rejected:
     """The row at a position of a batch, with its problem."""
     return Rejected(
         file=batch.file,
-        row=batch.first_row + position,
+        row=int(batch.rows[position]),
         column=problem.column,
         value=format_value(batch.table[problem.column], position),
         expected=problem.expected,

@@ -14,13 +14,25 @@ def format_summary(manifest: Manifest, directory: str) -> str:
 
     >>> print(format_summary(Manifest.load(toy_data()), "data/mine"))
     wrote data/mine: 24 users, ... MB of timelines
+      ...events.parquet: 600 rows, 600 kept, 0 left out
       item: ... events
     ...
     """
     size = sum(shard.bytes for shard in manifest.shards)
     lines = [f"wrote {directory}: {manifest.users:,} users, {size / 1e6:.1f} MB of timelines"]
+    for source in manifest.sources:
+        layout = f" ({source.layout})" if source.layout else ""
+        left_out = source.rows - source.kept
+        lines.append(
+            f"  {source.file}{layout}: {source.rows:,} rows, {source.kept:,} kept, "
+            f"{left_out:,} left out"
+        )
     for group, count in manifest.events.items():
         lines.append(f"  {group}: {count:,} events")
+    lines.append(f"  dates: {manifest.dates[0]} to {manifest.dates[1]}")
+    lines += [f"  {note}" for note in manifest.notes]
+    if manifest.merged:
+        lines.append(f"  merged: {manifest.merged:,} duplicates (duplicates: keep, or fail)")
     for split, targets in manifest.targets.items():
         counts = ", ".join(f"{n:,} targets of {target}" for target, n in targets.items())
         lines.append(f"  {split}: {counts}")

@@ -1,7 +1,7 @@
 """Timelines: each user's events in order, without duplicates, and where their splits begin."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,8 @@ import pandas as pd
 from data_pipeline.prepare.ingest import EVENT
 from data_pipeline.prepare.objects import Objects
 from data_pipeline.prepare.rejections import Rejected, Rejections
-from data_pipeline.schema import Columns, Schema
+from data_pipeline.prepare.tables import Source
+from data_pipeline.schema import Schema
 
 NEVER = np.iinfo(np.int64).max
 
@@ -45,19 +46,19 @@ class Timelines:
 def build(
     columns: dict[str, np.ndarray],
     schema: Schema,
-    files: list[tuple[str, Columns]],
+    sources: Sequence[Source],
     rejections: Rejections,
-) -> Timelines:
+) -> tuple[Timelines, int]:
     """Gathers the events of a partition by user.
 
     Args:
         columns: What `Ingest.read` put into the partition.
         schema: The schema, its split in the schema's time unit.
-        files: The files that the log rows came from.
-        rejections: What takes note of duplicates.
+        sources: The files that the log rows came from.
+        rejections: What takes note of duplicates, where the schema wants none.
 
     Returns:
-        The timelines.
+        The timelines, and how many duplicates were merged.
 
     Example:
 
@@ -66,9 +67,10 @@ def build(
     >>> columns |= {"label": zeros + EVENT, **dict.fromkeys(("object", "action", "group"), zeros)}
     >>> columns |= {"file": zeros, "row": np.array([1, 2, 3])}
     >>> schema = Schema((Group("item"),), ("item",))
-    >>> timelines = build(columns, schema, [("events.csv", Columns())], Rejections(tmp, skip=True))
-    >>> timelines.users.tolist(), timelines.events["time"].tolist()
-    ([7, 8], [10, 10, 20])
+    >>> sources, rejections = [Source("events.csv", Columns())], Rejections(tmp, skip=True)
+    >>> timelines, num_merged = build(columns, schema, sources, rejections)
+    >>> timelines.users.tolist(), timelines.events["time"].tolist(), num_merged
+    ([7, 8], [10, 10, 20], 0)
     """
     positions, users = pd.factorize(columns["user"], sort=True)
     columns = {**columns, "user": positions}
@@ -77,20 +79,41 @@ def build(
     order = np.lexsort([keys[key] for key in ("row", "file", *_KEYS)])
     columns = {name: values[order] for name, values in columns.items()}
     is_repeat = _is_repeat(columns)
-    rejections.add(
-        Rejected(
-            file=files[columns["file"][i]][0],
-            row=int(columns["row"][i]),
-            column=files[columns["file"][i]][1].object,
-            value=f"user {users[columns['user'][i]]!s}, time {columns['time'][i]}: a duplicate",
-            expected="each event once",
-            reason="duplicate",
+    if schema.duplicates == "fail":
+        rejections.add(
+            _duplicate(columns, i, users, sources)
+            for i in _in_order_of_files(columns, np.flatnonzero(is_repeat))
         )
-        for i in _in_order_of_files(columns, np.flatnonzero(is_repeat))
-    )
+    elif schema.duplicates == "keep":  # A candidate is shown once at a time, all the same.
+        is_repeat &= columns["label"] != EVENT
+    columns["label"] = _merged_labels(columns["label"], is_repeat)
     kept = [*_KEYS, *(name for name in ("list", "position") if name in columns)]
     events = {name: columns[name][~is_repeat] for name in kept}
-    return Timelines(np.asarray(users), *_split_bounds(events, np.asarray(users), schema), events)
+    bounds = _split_bounds(events, np.asarray(users), schema)
+    num_merged = 0 if schema.duplicates == "fail" else int(is_repeat.sum())
+    return Timelines(np.asarray(users), *bounds, events), num_merged
+
+
+def _duplicate(
+    columns: Mapping[str, np.ndarray], i: int, users: np.ndarray, sources: Sequence[Source]
+) -> Rejected:
+    source = sources[columns["file"][i]]
+    return Rejected(
+        file=source.file,
+        row=int(columns["row"][i]),
+        column=source.columns.object,
+        value=f"user {users[columns['user'][i]]!s}, time {columns['time'][i]}: a duplicate",
+        expected="each event once",
+        reason="duplicate",
+    )
+
+
+def _merged_labels(labels: np.ndarray, is_repeat: np.ndarray) -> np.ndarray:
+    """Labels of a sorted partition; the first of equal targets has what any of them has."""
+    number = np.cumsum(~is_repeat) - 1
+    merged = labels[~is_repeat].copy()
+    np.bitwise_or.at(merged, number[is_repeat], labels[is_repeat])
+    return np.where(is_repeat, labels, merged[number])
 
 
 def is_training(timelines: Timelines) -> np.ndarray:
@@ -117,7 +140,7 @@ def count_objects(timelines: Timelines, schema: Schema, objects: Mapping[str, Ob
     Example:
 
     >>> schema = Schema((Group("item", id_type="int"),), ("item",))
-    >>> items = Objects(schema.groups[0], None)
+    >>> items = Objects(schema.groups[0], None, Rejections(tmp, skip=False))
     >>> events = {"user": np.array([0, 0]), "time": np.array([10, 20]), "group": np.array([0, 0])}
     >>> events |= {"object": items.numbers(np.array([5, 6])), "label": np.array([EVENT, EVENT])}
     >>> events |= {"action": np.array([1, 1])}

@@ -70,7 +70,8 @@ def number_objects(
     Example:
 
     >>> schema = Schema((Group("item", id_type="int"),), ("item",))
-    >>> items = Objects(schema.groups[0], None)
+    >>> from data_pipeline.prepare.rejections import Rejections
+    >>> items = Objects(schema.groups[0], None, Rejections(tmp, skip=False))
     >>> numbers = items.numbers(np.array([50, 70, 70]))
     >>> everything = np.ones(3, bool)
     >>> items.count(numbers, everything, everything, {"item": everything})
@@ -182,7 +183,7 @@ def _count_values(name: str, schema: Schema, objects: Mapping[str, Objects]) -> 
         counts = objects[group.name].train_occurrences
         for feature in group.features:
             if feature_vocabulary(feature) == name:
-                values = objects[group.name].features[feature.name]
+                values = objects[group.name].features(feature.name)
                 weights = np.repeat(counts, values.lengths)
                 parts.append(pd.Series(weights, index=values.values))
     total = pd.concat(parts).groupby(level=0).sum()
@@ -210,7 +211,7 @@ def _write_objects(
         columns[f"train_count:{target}"] = objects.target_counts(target)[order]
     features = []
     for feature in group.features:
-        values = objects.features[feature.name]
+        values = objects.features(feature.name)
         indices = lookups[feature_vocabulary(feature)](values.values)
         column = _encode(values, indices, feature, order)
         columns[f"feature:{feature.name}"] = column

@@ -131,7 +131,7 @@ ITEM = {"name": "item"}
             "target 'item' is listed twice",
         ),
         ({"num_time_buckets": 1}, "num_time_buckets is 1: expected 2 or more"),
-        ({"time_unit": "us"}, "time_unit: Input should be 's' or 'ms'"),
+        ({"time_unit": "us"}, "time_unit: Input should be '', 's' or 'ms'"),
         ({"split": {"kind": "random"}}, "split.kind: Input should be"),
     ],
 )

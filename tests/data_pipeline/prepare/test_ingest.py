@@ -1,5 +1,6 @@
 """Ingest: which tables and columns are read, and every message that a row of them can bring."""
 
+import dataclasses
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ from tests.data_pipeline.prepare.logs import records, write
     [
         ("1,5,", "row 2: column 'time': empty: expected a time"),
         ("1,5,-4", "row 2: column 'time': '-4': expected a time of 0 or more"),
-        ("1,5,nan", "row 2: column 'time': 'nan': expected a number or an ISO 8601 datetime"),
+        ("1,5,nan", "row 2: column 'time': empty: expected a time"),
         ("1,5,inf", "row 2: column 'time': 'inf': expected a number or an ISO 8601 datetime"),
         ("1,5,2017-13-45", "row 2: column 'time': '2017-13-45': expected a number or an ISO"),
         ("1,5,1500000000000", "row 2: column 'time': '1500000000000': expected a time before"),
@@ -31,7 +32,9 @@ from tests.data_pipeline.prepare.logs import records, write
 )
 def test_bad_row(tmp_path: Path, row: str, expected: str) -> None:
     # Of several files the second is read after the types of ids are known.
-    schema = Schema((Group("item", id_type="int"),), ("item",), user_id_type="int")
+    schema = Schema(
+        (Group("item", id_type="int"),), ("item",), user_id_type="int", duplicates="fail"
+    )
     message = failure(tmp_path, schema, e=f"{HEADER}1,5,8\n{row}\n1,6,9\n")
     assert message.startswith(f"e.csv: {expected}")
 
@@ -66,7 +69,8 @@ def test_bad_label(tmp_path: Path) -> None:
 
 def test_repeated_candidate(tmp_path: Path) -> None:
     shown = "user,object,time,label\n1,5,8,1\n1,5,8,0\n"
-    assert "a duplicate" in failure(tmp_path, SHOWN, e=HEADER + "1,5,8\n", shown=shown)
+    schema = dataclasses.replace(SHOWN, duplicates="fail")
+    assert "a duplicate" in failure(tmp_path, schema, e=HEADER + "1,5,8\n", shown=shown)
 
 
 @pytest.mark.parametrize(

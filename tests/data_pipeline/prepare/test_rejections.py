@@ -1,5 +1,6 @@
 """Rows that cannot be used: the first one ends the work, or all are listed."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def test_skipped_rows_are_listed(tmp_path: Path) -> None:
         [(1, 5, "10"), (None, 5, "11"), (1, None, "12"), (1, 5, "x"), (1, 6, "-3"), (1, 5, "10")]
     )
     source = write(frame, tmp_path / "e.csv")
-    manifest = prepare(ONE_GROUP, tmp_path / "out", [str(source)], on_bad_rows="skip")
+    schema = dataclasses.replace(ONE_GROUP, duplicates="fail")
+    manifest = prepare(schema, tmp_path / "out", [str(source)], on_bad_rows="skip")
     assert manifest.events == {"item": 1}
     listed = [
         json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()

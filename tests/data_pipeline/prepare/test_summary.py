@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from data_pipeline.manifest import Manifest, Shard
+from data_pipeline.manifest import Manifest, Shard, Source
 from data_pipeline.prepare.summary import format_summary
 from data_pipeline.version import __version__
 
@@ -15,7 +15,11 @@ MANIFEST = Manifest(
     users=1_234_567,
     events={"item": 2_000_000, "query": 1},
     rejected={},
+    merged=0,
+    sources=(Source("logs/e.tsv", 20, 17, "tabs, UTF-8"), Source("o.parquet", 5, 5, "")),
+    notes=("ids of user are integers, such as 7, 8",),
     time_range=(1007, 2**40),
+    dates=("1970-01-01", "2004-11-03"),
     last_trained=0,
     targets={
         "train": {"item": 1_000_000, "query": 0},
@@ -30,8 +34,12 @@ MANIFEST = Manifest(
 def test_every_count_has_a_line() -> None:
     assert format_summary(MANIFEST, "data/mine").splitlines() == [
         "wrote data/mine: 1,234,567 users, 2.5 MB of timelines",
+        "  logs/e.tsv (tabs, UTF-8): 20 rows, 17 kept, 3 left out",
+        "  o.parquet: 5 rows, 5 kept, 0 left out",
         "  item: 2,000,000 events",
         "  query: 1 events",
+        "  dates: 1970-01-01 to 2004-11-03",
+        "  ids of user are integers, such as 7, 8",
         "  train: 1,000,000 targets of item, 0 targets of query",
         "  validation: 0 targets of item, 1 targets of query",
         "  test: 7 targets of item, 0 targets of query",

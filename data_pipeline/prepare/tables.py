@@ -1,0 +1,109 @@
+"""Which files a schema's tables are, and what became of their rows."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_pipeline.core.errors import UserError
+from data_pipeline.files import expand
+from data_pipeline.schema import Columns, Schema
+
+
+@dataclasses.dataclass
+class Source:
+    """A file, and what became of its rows.
+
+    Attributes:
+        file: The file.
+        columns: Its columns.
+        rows: How many log rows it has.
+        kept: How many of them were good.
+        layout: How it is written, where that was to be found out.
+
+    Example:
+
+    >>> Source("views.csv", Columns(), rows=96, kept=95).rows
+    96
+    """
+
+    file: str
+    columns: Columns
+    rows: int = 0
+    kept: int = 0
+    layout: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Files of one layout.
+
+    Attributes:
+        files: The files.
+        columns: Their columns.
+        group: The group of all log rows; None where a column names it.
+        is_labelled: Whether the log rows are labelled targets rather than events.
+
+    Example:
+
+    >>> table = Table([Path("views.csv")], Columns(), group="item", is_labelled=False)
+    >>> table.columns.time
+    'time'
+    """
+
+    files: Sequence[Path]
+    columns: Columns
+    group: str | None
+    is_labelled: bool
+
+
+def find_tables(schema: Schema, events: Sequence[str], base: Path) -> list[Table]:
+    """Finds the tables that a schema and `--events` name.
+
+    Args:
+        schema: The schema.
+        events: Paths or globs of the common table of events.
+        base: Directory that relative paths of the schema start at.
+
+    Returns:
+        The common table of events, if there is one, then the tables of each group.
+
+    Raises:
+        UserError: A file is missing, or a group has no source of events.
+
+    Example:
+
+    >>> _ = (tmp / "views.csv").write_text("user,object,time")
+    >>> schema = Schema((Group("item", events="views.csv"),), ("item",))
+    >>> [(table.group, table.files[0].name) for table in find_tables(schema, (), tmp)]
+    [('item', 'views.csv')]
+    """
+    tables = _common_tables(schema, events)
+    for group in schema.groups:
+        if group.events:
+            columns = group.columns or schema.columns
+            tables.append(Table(expand(group.events, base), columns, group.name, False))
+        if group.impressions:
+            columns = group.impression_columns or schema.columns
+            tables.append(Table(expand(group.impressions, base), columns, group.name, True))
+    return tables
+
+
+def _common_tables(schema: Schema, events: Sequence[str]) -> list[Table]:
+    """The common table of events, or nothing where every group has a table for itself."""
+    if events:
+        files = [file for pattern in events for file in expand(pattern, Path())]
+        groups = [group for group in schema.groups if not group.events]
+        if not groups:
+            raise UserError("common events are given, but every group names a table of its own")
+        if not schema.columns.group and len(groups) != 1:
+            raise UserError(
+                f"columns.group: missing; the common events may be of {len(groups)} groups"
+            )
+        name = None if schema.columns.group else groups[0].name
+        return [Table(files, schema.columns, name, False)]
+    for group in schema.groups:
+        if not group.events and not group.impressions:
+            raise UserError(
+                f"group {group.name!r} names no table of events, and no common events are given"
+            )
+    return []
