@@ -16,10 +16,16 @@ from typing import Any
 import keras
 
 from atrank_tf.models import Ranker
-from data_pipeline.core import json_files
+from data_pipeline.core import durable, json_files
 from data_pipeline.core.errors import UserError
 from data_pipeline.dataset import TimelineData
+from data_pipeline.manifest import sha256
 from data_pipeline.version import __version__, check_version
+
+_AGAIN = "train again in another --model_dir"
+
+# What says where training stands.
+_STATE: dict[str, Any] = {"epoch": int, "batch": int, "best_epoch": int, "seconds": (int, float)}
 
 
 class RunDirectory:
@@ -129,12 +135,16 @@ class RunDirectory:
             is_best: Whether it is the best model so far.
         """
         last = _last_name(state)
+        checksums = dict((self._read_state() or {}).get("checksums", {}))
         for name in [last, "best.keras"] if is_best else [last]:
             partial = self._checkpoints / f"partial-{name}"
             model.save(partial)
-            partial.replace(self._checkpoints / name)
+            checksums["best" if name == "best.keras" else "last"] = sha256(partial)
+            durable.replace(partial, self._checkpoints / name)
         seeds = [seed.numpy().tolist() for seed in _dropout_seeds(model)]
-        json_files.write(self.path / "state.json", {**state, "dropout_seeds": seeds})
+        json_files.write(
+            self.path / "state.json", {**state, "dropout_seeds": seeds, "checksums": checksums}
+        )
         for old in self._checkpoints.glob("last-*.keras"):
             if old.name != last:
                 old.unlink()
@@ -143,7 +153,7 @@ class RunDirectory:
         """Loads the model that `save` wrote last, with its optimizer state."""
         state = self._read_state()
         assert state is not None
-        model = _load(self._checkpoints / _last_name(state))
+        model = self._load("last", _last_name(state), state)
         for seed, value in zip(_dropout_seeds(model), state["dropout_seeds"], strict=True):
             seed.assign(value)
         return model
@@ -166,7 +176,7 @@ class RunDirectory:
         path = self._checkpoints / "best.keras"
         if not path.exists():
             raise UserError(f"{self.path}: holds no checkpoint yet (no {path})")
-        return _load(path)
+        return self._load("best", path.name, self._read_state() or {})
 
     def training_cost(self) -> dict[str, Any]:
         """Returns what training took: epochs, seconds, and targets a second."""
@@ -181,18 +191,33 @@ class RunDirectory:
 
     def _read_state(self) -> dict[str, Any] | None:
         path = self.path / "state.json"
-        return json_files.read(path) if path.exists() else None
+        if not path.exists():
+            return None
+        state = json_files.read(path)
+        checksums = state.get("checksums") if isinstance(state, dict) else None
+        is_whole = isinstance(checksums, dict) and all(
+            isinstance(state.get(name), kind) and state[name] >= 0 for name, kind in _STATE.items()
+        )
+        if not is_whole:
+            raise UserError(f"{path}: is damaged: it is no state of a training; {_AGAIN}")
+        return state
+
+    def _load(self, which: str, name: str, state: dict[str, Any]) -> Ranker:
+        """Loads a checkpoint, if it is the one that was saved."""
+        path = self._checkpoints / name
+        if not path.exists():
+            raise UserError(f"{path}: is missing; {_AGAIN}")
+        saved = state.get("checksums", {}).get(which)
+        if saved and sha256(path) != saved:
+            raise UserError(f"{path}: is not the checkpoint that was saved there; {_AGAIN}")
+        try:
+            return keras.models.load_model(path)
+        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path}: cannot be loaded: {error}") from error
 
 
 def _last_name(state: dict[str, Any]) -> str:
     return f"last-{state['epoch']}-{state['batch']}.keras"
-
-
-def _load(path: Path) -> Ranker:
-    try:
-        return keras.models.load_model(path)
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be loaded: {error}") from error
 
 
 def _dropout_seeds(model: Ranker) -> list[keras.Variable]:

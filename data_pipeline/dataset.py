@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -183,20 +182,20 @@ class TimelineData:
 
     def _blocks(self, split: str, seed: tf.Tensor) -> tf.data.Dataset:
         """One pass over the shards: the number of each block of timelines, and its records."""
-        names = [str(self.directory / shard.file) for shard in self.manifest.shards]
-        files = tf.data.Dataset.from_tensor_slices(names)
+        names = tf.constant([str(self.directory / shard.file) for shard in self.manifest.shards])
         is_training = split == "train"
         if is_training:
-            file_seed: Any = _scalar(seed, 1)  # The stubs know no tensors here.
-            files = files.shuffle(len(names), file_seed, reshuffle_each_iteration=False)
-        records = files.interleave(
+            names = _shuffled(names, seed, 1)
+        records = tf.data.Dataset.from_tensor_slices(names).interleave(
             tf.data.TFRecordDataset, cycle_length=8, num_parallel_calls=2, deterministic=True
         )
         if is_training:
-            shuffle_seed: Any = _scalar(seed, 2)
-            records = records.shuffle(
-                8 * _BLOCK_USERS, shuffle_seed, reshuffle_each_iteration=False
-            )
+            # Not by `Dataset.shuffle`: that mixes in TensorFlow's global seed, and a run that goes
+            # on in another process would have another order.
+            several = records.batch(8 * _BLOCK_USERS).enumerate()
+            records = several.map(
+                _as_is(lambda number, part: _shuffled(part, seed, 2, number))
+            ).unbatch()
         return records.batch(_BLOCK_USERS).enumerate()
 
     def _packed(
@@ -237,6 +236,14 @@ class TimelineData:
 
 def _block_seed(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     return tf.stack([_scalar(seed, 3), number * (1 << 32)])
+
+
+def _shuffled(
+    values: tf.Tensor, seed: tf.Tensor, salt: int, number: tf.Tensor | int = 0
+) -> tf.Tensor:
+    """Values in an order that depends on the seed, the salt and the number alone."""
+    drawn = tf.stack([_scalar(seed, salt), tf.cast(number, tf.int64)])
+    return tf.random.experimental.stateless_shuffle(values, drawn)  # type: ignore[attr-defined]
 
 
 def _scalar(seed: tf.Tensor, salt: int) -> tf.Tensor:

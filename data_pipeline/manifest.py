@@ -12,6 +12,7 @@ from data_pipeline.core.errors import UserError
 from data_pipeline.version import check_version
 
 FILE_NAME = "manifest.json"
+_CHANGED = "is not what was prepared, by its checksum; prepare the data again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Manifest:
         repeats: By target the share of training targets that are repeats: the user had
             touched the object before.
         shards: The files of timelines.
+        files: SHA-256 of every other file, by path.
 
     Example:
 
@@ -103,6 +105,7 @@ class Manifest:
     targets: Mapping[str, Mapping[str, int]]
     repeats: Mapping[str, float]
     shards: tuple[Shard, ...]
+    files: Mapping[str, str]
 
     def save(self, directory: str | Path) -> None:
         """Writes `manifest.json` in `directory`."""
@@ -111,7 +114,7 @@ class Manifest:
 
     @classmethod
     def load(cls, directory: str | Path) -> "Manifest":
-        """Reads the manifest and checks that every shard is there, in its size.
+        """Reads the manifest and checks that all files are there: shards by their size.
 
         Raises:
             UserError: There is no prepared data in `directory`, or only part of it.
@@ -135,6 +138,12 @@ class Manifest:
             size = file.stat().st_size if file.exists() else 0
             if size != shard.bytes:
                 raise UserError(f"{file}: has {size:,} bytes, expected {shard.bytes:,}")
+        for name, checksum in manifest.files.items():
+            file = Path(directory) / name
+            if not file.exists():
+                raise UserError(f"{file}: is missing; prepare the data again")
+            if sha256(file) != checksum:
+                raise UserError(f"{file}: {_CHANGED}")
         return manifest
 
     def verify(self, directory: str | Path) -> None:
@@ -146,7 +155,7 @@ class Manifest:
         for shard in self.shards:
             file = Path(directory) / shard.file
             if sha256(file) != shard.sha256:
-                raise UserError(f"{file}: checksum differs from the manifest's")
+                raise UserError(f"{file}: {_CHANGED}")
 
 
 def sha256(*files: Path) -> str:

@@ -149,7 +149,8 @@ def make_run(data: TimelineData, path: Path) -> RunDirectory:
     random = np.random.default_rng(3)
     for weight in model.trainable_weights:
         weight.assign(random.normal(0, 0.5, weight.shape))
-    run.save(model, {"epoch": 1, "batch": 0, "seconds": 1.0, "targets_seen": 9}, is_best=True)
+    state = {"epoch": 1, "batch": 0, "best_epoch": 1, "seconds": 1.0, "targets_seen": 9}
+    run.save(model, state, is_best=True)
     return run
 
 

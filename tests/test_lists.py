@@ -19,7 +19,7 @@ from data_pipeline.batches.options import BatchOptions
 from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare.pipeline import prepare
 from tests.atrank_tf.sizes import TINY
-from tests.atrank_tf.train.settings import SETTINGS
+from tests.atrank_tf.train.settings import SIMPLEST
 from tests.data_pipeline.batches.eager import EagerData
 from tests.data_pipeline.prepare.failures import failure
 
@@ -205,7 +205,7 @@ def test_the_model_tells_the_loss_the_lists(data: EagerData) -> None:
 def test_a_model_learns_what_positions_do_and_scores_as_at_the_first(
     data: EagerData, tmp_path: Path
 ) -> None:
-    settings = SETTINGS.replace(epochs=20, learning_rate=0.05, model_settings=TINY, patience=20)
+    settings = SIMPLEST.replace(loss="pointwise", epochs=20, learning_rate=0.05, patience=20)
     train(str(data.directory), str(tmp_path / "run"), settings)
     model = RunDirectory(tmp_path / "run").load_best()
     weights = model.position_weights["hotel"].table.numpy()[:, 0]
@@ -219,7 +219,7 @@ def test_a_model_learns_what_positions_do_and_scores_as_at_the_first(
 
 
 def test_a_run_of_pairs_is_evaluated_by_lists(data: EagerData, tmp_path: Path) -> None:
-    settings = SETTINGS.replace(loss="bpr", model_settings=TINY)
+    settings = SIMPLEST.replace(loss="bpr")
     train(str(data.directory), str(tmp_path / "run"), settings)
     report = evaluate(str(data.directory), str(tmp_path / "run"))
     assert report["protocol"]["kind"] == {"hotel": "lists"}

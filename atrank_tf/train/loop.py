@@ -19,6 +19,7 @@ from atrank_tf.train.build import build_model
 from atrank_tf.train.settings import Settings
 from atrank_tf.train.stopwatch import Stopwatch
 from data_pipeline.batches.options import BatchOptions
+from data_pipeline.core import durable
 from data_pipeline.core.errors import DivergedError, UserError
 from data_pipeline.core.progress import Progress
 from data_pipeline.dataset import TimelineData
@@ -62,16 +63,29 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
     if not data.num_targets("train"):
         raise UserError(f"{data_dir}: no target lies in the training period")
     run = RunDirectory(model_dir)
-    batches_an_epoch = None
+    model, batches_an_epoch = None, None
     if not run.is_begun:  # A model that cannot be made leaves nothing behind.
         batches_an_epoch = data.count_batches("train", settings)
         keras.utils.set_random_seed(settings.seed)
         model = build_model(data, settings, batches_an_epoch)
-    state = run.begin(
-        {**settings.to_dict(), "data_dir": str(data_dir)},
-        data.manifest.fingerprint,
-        data.directory / "objects",
-    )
+    with durable.locked(run.path / ".lock", str(model_dir)):
+        state = run.begin(
+            {**settings.to_dict(), "data_dir": str(data_dir)},
+            data.manifest.fingerprint,
+            data.directory / "objects",
+        )
+        return _run(run, state, model, data, settings, batches_an_epoch)
+
+
+def _run(
+    run: RunDirectory,
+    state: dict[str, Any] | None,
+    model: Ranker | None,
+    data: TimelineData,
+    settings: Settings,
+    batches_an_epoch: int | None,
+) -> dict[str, Any]:
+    """Trains a model that was just made, or goes on with the run's."""
     if state is not None and _is_over(state, settings):
         return state
     if batches_an_epoch is None:
@@ -81,9 +95,10 @@ def train(data_dir: str, model_dir: str, settings: Settings) -> dict[str, Any]:
     else:
         model = run.load_last()
         print(
-            f"resuming {model_dir} after epoch {state['epoch']}, batch {state['batch']}",
+            f"resuming {run.path} after epoch {state['epoch']}, batch {state['batch']}",
             file=sys.stderr,
         )
+    assert model is not None  # It was made where no run was begun.
     if not model.trainable_weights:
         state["best_auc"] = mean_auc(user_aucs(validation_scoring(model, data, settings)))
         run.save(model, state, is_best=True)

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import Any
 
 from absl import flags, logging
 
@@ -33,7 +34,8 @@ def run(command: Callable[[], None], renamed: Mapping[str, str] | None = None) -
         SystemExit: Status 0 when the command succeeded or explained itself, 1 on a `UserError`
             (its message printed to stderr as one line, without a traceback) or when a file
             cannot be read or written, 2 when the command line itself cannot be parsed, 130 on
-            Ctrl-C, 143 on SIGTERM. What was half done is removed in each case.
+            Ctrl-C, 143 on SIGTERM, 129 on SIGHUP. What was half done is removed in each case, but
+            on a second signal, which ends the process at once.
 
     Example:
 
@@ -51,8 +53,10 @@ def run(command: Callable[[], None], renamed: Mapping[str, str] | None = None) -
     import_tensorflow_quietly()
     from tensorflow.errors import DataLossError
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+    sys.unraisablehook = _raise_again
     try:
         command()
     except UserError as error:
@@ -141,7 +145,28 @@ def _parse(renamed: Mapping[str, str]) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _end_at_once)
     raise _Interrupted(number)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def _raise_again(unraisable: Any) -> None:
+    """Where an exception is swallowed, as in a destructor: an interruption is tried again."""
+    error = unraisable.exc_value
+    if not isinstance(error, _Interrupted):
+        sys.__unraisablehook__(unraisable)
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise _Interrupted(error.number)
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
 def _fail(message: str, status: int) -> None:

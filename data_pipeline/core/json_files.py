@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_pipeline.core import durable
 from data_pipeline.core.errors import UserError
 
 
@@ -37,7 +38,7 @@ def write(path: Path, values: Mapping[str, Any]) -> None:
     """
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    durable.replace(partial, path)
 
 
 def check_same(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_pipeline import manifest
+from data_pipeline.core import durable
 from data_pipeline.core.errors import UserError
 from data_pipeline.core.progress import Progress
 from data_pipeline.manifest import Manifest, Shard
 from data_pipeline.prepare import timelines
-from data_pipeline.prepare.ingest import EVENT, Ingest
+from data_pipeline.prepare.ingest import Ingest
 from data_pipeline.prepare.partitions import Partitions
 from data_pipeline.prepare.rejections import Rejections
 from data_pipeline.prepare.tables import find_tables
 from data_pipeline.prepare.times import as_date, check_span, parse_split_time
+from data_pipeline.prepare.totals import Positions, Totals
 from data_pipeline.prepare.vocabularies import number_objects
 from data_pipeline.readers import estimate_rows
 from data_pipeline.recipes import RECIPES
@@ -28,8 +31,6 @@ from data_pipeline.schema import Group, Schema, Split
 from data_pipeline.version import __version__
 
 _MIN_PARTITIONS = 4
-# Those beyond are one: few are logged so far down a list.
-_MAX_POSITIONS = 1000
 # Where more of the training targets are repeats, negatives may be what the user had touched.
 _RECURRING_SHARE = 0.02
 # What an event takes at its most, while its partition is sorted.
@@ -80,13 +81,29 @@ def prepare(
     if memory_budget_mb < 1:
         raise UserError(f"memory_budget_mb is {memory_budget_mb}: expected 1 or more")
     output = Path(output_dir).absolute()
-    _check_output(output, overwrite)
+    lock = output.with_name(f".{output.name}.lock")
+    with durable.locked(lock, str(output_dir)):
+        durable.restore(output)
+        for left in output.parent.glob(f".{output.name}.preparing-*"):  # Of a process killed.
+            shutil.rmtree(left, ignore_errors=True)
+        _check_output(output, overwrite)
+        return _prepared(schema, output, events, base_dir, on_bad_rows, memory_budget_mb)
+
+
+def _prepared(
+    schema: Schema,
+    output: Path,
+    events: Sequence[str],
+    base_dir: str | Path,
+    on_bad_rows: str,
+    memory_budget_mb: int,
+) -> Manifest:
     _split_in_units(schema)  # What cannot be read ends it before the logs are.
     tables = find_tables(schema, events, Path(base_dir))
     num_rows = estimate_rows([file for table in tables for file in table.files])
     num_parts = max(_MIN_PARTITIONS, num_rows * _BYTES_PER_EVENT // (memory_budget_mb << 20) + 1)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
+    prefix = f".{output.name}.preparing-"
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=prefix) as temporary:
         work, result = Path(temporary) / "work", Path(temporary) / "result"
         work.mkdir()
         result.mkdir()
@@ -97,9 +114,7 @@ def prepare(
             ingest.read(tables, partitions)
         ingest.schema = dataclasses.replace(ingest.schema, split=_split_in_units(ingest.schema))
         prepared = _write(ingest, partitions, rejections, num_rows, result)
-        if output.exists():
-            output.rename(Path(temporary) / "replaced")
-        result.rename(output)
+        durable.exchange(result, output)
     return prepared
 
 
@@ -205,6 +220,14 @@ def _write(
         targets=totals.targets,
         repeats=repeats,
         shards=tuple(shards),
+        files={
+            name: manifest.sha256(result / name)
+            for name in sorted(
+                str(path.relative_to(result))
+                for path in result.rglob("*")
+                if path.is_file() and path.parent.name != "shards"
+            )
+        },
     )
     prepared.save(result)
     return prepared
@@ -216,11 +239,11 @@ def _count(
     rejections: Rejections,
     num_rows: int,
     directory: Path,
-) -> tuple[list[Path], "_Positions", int]:
+) -> tuple[list[Path], Positions, int]:
     """Counts the objects; returns files in `directory` that hold each partition's timelines."""
     progress = Progress("counting", "events", num_rows)
     files: list[Path] = []
-    positions, num_merged = _Positions(), 0
+    positions, num_merged = Positions(), 0
     for columns in partitions:
         part, num_of_part = timelines.build(columns, ingest.schema, ingest.sources, rejections)
         num_merged += num_of_part
@@ -232,51 +255,20 @@ def _count(
     return files, positions, num_merged
 
 
-class _Positions:
-    """The positions in lists that were logged."""
-
-    def __init__(self) -> None:
-        self._ranges: dict[str, tuple[int, int]] = {}
-
-    def add(self, part: timelines.Timelines, schema: Schema) -> None:
-        for number, group in enumerate(schema.groups):
-            if "position" in schema.place_columns(group.name):
-                is_shown = (part.events["group"] == number) & (part.events["label"] != EVENT)
-                logged = part.events["position"][is_shown]
-                first, last = self._ranges.get(group.name, (_MAX_POSITIONS - 1, 0))
-                self._ranges[group.name] = (
-                    min(first, int(logged.min(initial=first))),
-                    max(last, int(logged.max(initial=0))),
-                )
-
-    def filled_in(self, schema: Schema) -> Schema:
-        """The schema with the positions of each group."""
-        groups = []
-        for group in schema.groups:
-            if group.name in self._ranges:
-                first, last = self._ranges[group.name]
-                num_positions = min(last + 1, _MAX_POSITIONS)
-                group = dataclasses.replace(
-                    group, first_position=min(first, last), num_positions=num_positions
-                )
-            groups.append(group)
-        return dataclasses.replace(schema, groups=tuple(groups))
-
-
 def _write_shards(
     files: Sequence[Path],
     schema: Schema,
     object_indices: dict[str, np.ndarray],
     num_rows: int,
     result: Path,
-) -> tuple[list[Shard], np.ndarray, "_Totals"]:
+) -> tuple[list[Shard], np.ndarray, Totals]:
     """Writes a shard for each file of timelines; returns the shards, the user ids and counts."""
     # Here, since it loads TensorFlow: whoever prepares a part of the logs only needs the rest.
     from data_pipeline.prepare.shards import write_shard
 
     (result / "shards").mkdir()
     progress = Progress("writing", "events", num_rows)
-    totals = _Totals(schema)
+    totals = Totals(schema)
     shards: list[Shard] = []
     users: list[np.ndarray] = []
     for i, file in enumerate(files):
@@ -292,53 +284,6 @@ def _write_shards(
         shards.append(Shard(name, len(part.users), num_events, size, manifest.sha256(path)))
         progress.advance(num_events)
     return shards, np.concatenate(users), totals
-
-
-class _Totals:
-    """Counts of events and targets over all partitions."""
-
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
-        self.events = {group.name: 0 for group in schema.groups}
-        self.targets = {
-            split: dict.fromkeys(schema.target_names, 0)
-            for split in ("train", "validation", "test")
-        }
-        self.time_range = (timelines.NEVER, 0)
-        self.last_trained = 0
-        sampled = [t for t in schema.target_names if not schema.target_group(t).impressions]
-        self._repeats = dict.fromkeys(sampled, 0)
-
-    def repeats(self) -> dict[str, float]:
-        """By target the share of training targets that are repeats; not of labelled targets."""
-        trained = self.targets["train"]
-        return {target: n / max(1, trained[target]) for target, n in self._repeats.items()}
-
-    def add(self, part: timelines.Timelines) -> None:
-        events = part.events
-        is_test = events["time"] >= part.test_start[events["user"]]
-        is_train = timelines.is_training(part)
-        splits = {"train": is_train, "validation": ~is_train & ~is_test, "test": is_test}
-        is_event = events["label"] == EVENT
-        for position, group in enumerate(self._schema.groups):
-            self.events[group.name] += int(((events["group"] == position) & is_event).sum())
-        groups = [group.name for group in self._schema.groups]
-        for name in self._schema.target_names:
-            is_target = timelines.is_target(events, self._schema, name)
-            for split, in_split in splits.items():
-                self.targets[split][name] += int((is_target & in_split).sum())
-            if name in self._repeats:
-                position = groups.index(self._schema.target(name).group)
-                is_repeat = timelines.is_repeat(events, (events["group"] == position) & is_event)
-                self._repeats[name] += int((is_repeat & is_target & is_train).sum())
-        is_target = timelines.is_target(events, self._schema)
-        trained = events["time"][is_target & is_train]
-        self.last_trained = max(self.last_trained, int(trained.max(initial=0)))
-        first, last = self.time_range
-        self.time_range = (
-            min(first, int(events["time"].min())),
-            max(last, int(events["time"].max())),
-        )
 
 
 def _with_negatives(group: Group, repeats: Sequence[float]) -> Group:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,11 @@ from data_pipeline.version import __version__
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("checkpoints/best.keras", "cannot be loaded"), ("settings.json", "is not JSON")],
+    [
+        ("checkpoints/best.keras", "is not the checkpoint that was saved there; train again in an"),
+        ("settings.json", "is not JSON"),
+        ("state.json", "is not JSON"),
+    ],
 )
 def test_a_damaged_run(run: Path, tmp_path: Path, name: str, expected: str) -> None:
     copy = tmp_path / "run"
@@ -23,6 +28,18 @@ def test_a_damaged_run(run: Path, tmp_path: Path, name: str, expected: str) -> N
     (copy / name).write_text("{")
     with pytest.raises(UserError, match=expected):
         RunDirectory(copy).load_best()
+
+
+@pytest.mark.parametrize(
+    "change", [{"epoch": -1}, {"batch": "7"}, {"seconds": None}, {"checksums": 3}]
+)
+def test_a_damaged_state(run: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    for name in ("settings.json", "state.json"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    state = json.loads((run / "state.json").read_text())
+    (tmp_path / "state.json").write_text(json.dumps(state | change))
+    with pytest.raises(UserError, match=r"state\.json: is damaged: it is no state of a training"):
+        RunDirectory(tmp_path).training_cost()
 
 
 def test_nothing_trained(tmp_path: Path) -> None:

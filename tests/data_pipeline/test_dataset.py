@@ -79,6 +79,14 @@ def test_the_same_seed_gives_the_same_batches(data: TimelineData) -> None:
     assert as_bytes(data.batches("train", BatchOptions(max_tokens=400), seed=3, epoch=3)) != first
 
 
+def test_the_order_does_not_depend_on_the_seed_of_the_process(data: TimelineData) -> None:
+    found = []
+    for seed in (1, 2):
+        tf.random.set_seed(seed)
+        found.append(as_bytes(data.batches("train", BatchOptions(max_tokens=400), seed=3, epoch=2)))
+    assert found[0] == found[1]
+
+
 def test_epochs_in_a_row_are_those_that_batches_gives_one_by_one(data: TimelineData) -> None:
     stream = list(data.epochs(2, 4, BatchOptions(max_tokens=400), seed=3))
     assert [int(epoch) for epoch, *_ in stream] == sorted(int(epoch) for epoch, *_ in stream)

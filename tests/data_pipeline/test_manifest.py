@@ -34,8 +34,29 @@ def test_manifest_and_checksums(tmp_path: Path) -> None:
     shard = tmp_path / "out" / manifest.shards[0].file
     content = shard.read_bytes()
     shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(UserError, match="checksum differs"):
+    with pytest.raises(UserError, match="is not what was prepared, by its checksum"):
         manifest.verify(tmp_path / "out")
     shard.write_bytes(b"")
     with pytest.raises(UserError, match="has 0 bytes, expected"):
         TimelineData(tmp_path / "out")
+
+
+def test_every_file_is_told_that_is_not_what_was_prepared(tmp_path: Path) -> None:
+    prepare(ONE_GROUP, tmp_path / "out", [str(write(SMALL, tmp_path / "e.csv"))])
+    files = Manifest.load(tmp_path / "out").files
+    assert set(files) == {
+        "objects/item.parquet",
+        "schema.json",
+        "users.parquet",
+    }
+    for name in files:
+        file = tmp_path / "out" / name
+        content = file.read_bytes()
+        file.write_bytes(content.replace(b"item", b"itme", 1) + b" ")
+        with pytest.raises(UserError, match=f"{name}: is not what was prepared, by its checksum"):
+            TimelineData(tmp_path / "out")
+        file.unlink()
+        with pytest.raises(UserError, match=f"{name}: is missing; prepare the data again"):
+            TimelineData(tmp_path / "out")
+        file.write_bytes(content)
+    TimelineData(tmp_path / "out")

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from atrank_tf.run_directory import RunDirectory
 from tests import processes
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -33,6 +35,12 @@ def test_a_killed_process_leaves_a_run_that_resumes(
     assert f"resuming run after epoch {epoch}" in done.stderr
     assert f"of {epoch + 1}" in done.stdout
     assert not list((tmp_path / "run/checkpoints").glob("partial-*"))
+    # In a third process, undisturbed: bit for bit the same.
+    whole = (arguments[0], "--model_dir=whole", *arguments[2:], f"--epochs={epoch + 1}")
+    assert command("atrank_tf.train", *whole).returncode == 0
+    resumed, undisturbed = (RunDirectory(tmp_path / name).load_last() for name in ("run", "whole"))
+    for weight, expected in zip(resumed.weights, undisturbed.weights, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), expected.numpy())
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,10 @@ def test_a_killed_process_leaves_a_run_that_resumes(
             ("--data_dir=no", "--model_dir=run", "--target_weights=item"),
             "error: --target_weights 'item': expected NAME=NUMBER",
         ),
-        (("--data_dir={data}", "--model_dir=e.txt"), "error: e.txt/checkpoints: Not a directory"),
+        (
+            ("--data_dir={data}", "--model_dir=e.txt"),
+            "error: e.txt: is a file; expected a directory",
+        ),
         (
             ("--data_dir={data}", "--model_dir=run", "--width=10"),
             "error: model 'atrank': width (10) must be a multiple of num_spaces (4)",

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data_pipeline.core.errors import UserError
+from data_pipeline.prepare.pipeline import prepare
 from tests.data_pipeline.prepare.failures import HEADER, ITEM
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -70,7 +72,20 @@ def test_command_line_prepares_and_says_what_is_next(tmp_path: Path, command: Co
     assert "next: python -m atrank_tf.train --data_dir=out" in done.stdout
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM])
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text(HEADER + "1,5,8\n1,6,9\n")
+    (tmp_path / ".out.preparing-abc/work").mkdir(parents=True)
+    (tmp_path / ".out.replaced").mkdir()
+    (tmp_path / ".out.mine").mkdir()
+    (tmp_path / ".out.replaced/precious.txt").write_text("mine")
+    with pytest.raises(UserError, match="out: is not empty"):
+        prepare(ITEM, tmp_path / "out", [str(tmp_path / "e.csv")])
+    assert (tmp_path / "out/precious.txt").exists()  # As it was before the one that was killed.
+    assert not (tmp_path / ".out.preparing-abc").exists()
+    assert (tmp_path / ".out.mine").exists()
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, kill: signal.Signals) -> None:
     (tmp_path / "schema.json").write_text(json.dumps(ITEM.to_dict()))
     number = np.arange(3_000_000)  # Seconds of work; the signal comes as soon as it begins.
@@ -79,7 +94,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, kill: signal.Signals)
     line = [sys.executable, "-m", "data_pipeline.prepare", "--schema=schema.json"]
     line += ["--events=e.parquet", "--output_dir=out"]
     process = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob(".out-*")):
+    while not list(tmp_path.glob(".out.preparing-*")):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(kill)

@@ -28,6 +28,7 @@ MANIFEST = Manifest(
     },
     repeats={"item": 0.25, "query": 0.0},
     shards=(SHARD, SHARD),
+    files={},
 )
 
 
