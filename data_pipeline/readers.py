@@ -77,7 +77,7 @@ def estimate_rows(files: Sequence[Path]) -> int:
     total = 0
     for file in files:
         if kind_of(file) == "parquet":
-            with _readable(file):
+            with readable(file):
                 total += pq.read_metadata(file).num_rows
         else:
             total += file.stat().st_size * (8 if is_compressed(file) else 1) // 32
@@ -110,7 +110,7 @@ def read_batches(
     """
     batches = _read(file, list(dict.fromkeys(columns)), lists, csv)
     while True:
-        with _readable(file):
+        with readable(file):
             batch = next(batches, None)
         if batch is None:
             break
@@ -166,8 +166,19 @@ def join_column(batches: Sequence[Batch], column: str) -> pa.ChunkedArray:
 
 
 @contextlib.contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """Turns what can go wrong while a file is read into one line about it."""
+def readable(file: Path) -> Iterator[None]:
+    """Turns what can go wrong while a file is read into one line about it.
+
+    Raises:
+        UserError: It went wrong.
+
+    Example:
+
+    >>> with readable(Path("e.csv")):
+    ...     raise OSError("Input/output error")
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: e.csv: cannot be read: Input/output error
+    """
     try:
         yield
     except _UNREADABLE as error:

@@ -10,6 +10,7 @@ from absl import flags
 
 from data_pipeline.core import cli
 from data_pipeline.core.errors import UserError
+from data_pipeline.manifest import Manifest
 
 FLAGS = flags.FLAGS
 
@@ -20,6 +21,8 @@ def _main() -> None:
 
     if FLAGS.slices:
         from atrank_tf.evaluate import figures  # Where there is no matplotlib, it ends here.
+    if FLAGS.verify:
+        Manifest.load(FLAGS.data_dir).verify(FLAGS.data_dir)
     metrics = evaluate(
         FLAGS.data_dir,
         FLAGS.model_dir,
@@ -92,6 +95,7 @@ def main() -> None:
         "Tables and figures of the targets divided by action, history (its length), hour (UTC), or "
         "a feature of the objects.",
     )
+    flags.DEFINE_bool("verify", False, "Compare the whole data with its checksums first.")
     cli.run(_main)
 
 

@@ -24,8 +24,11 @@ _RENAMED = {
 def _main() -> None:
     from atrank_tf.train.config import run_settings
     from atrank_tf.train.loop import train
+    from data_pipeline.manifest import Manifest
 
     settings, data_dir = run_settings()
+    if FLAGS.verify:
+        Manifest.load(data_dir).verify(data_dir)
     state = train(data_dir, FLAGS.model_dir, settings)
     if state["epoch"]:
         best = f"best after epoch {state['best_epoch']} of {state['epoch']}"

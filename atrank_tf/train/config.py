@@ -39,6 +39,7 @@ def define_flags() -> None:
         None,
         "JSON file of settings, as settings.json of a run. Flags beat the file.",
     )
+    flags.DEFINE_bool("verify", False, "Compare the whole data with its checksums first.")
     names = registry.model_names()
     command_flags.define_flags(
         Settings, leave_out=("model_settings", "look_ups", "sampling"), choices={"model": names}

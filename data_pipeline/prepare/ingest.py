@@ -43,6 +43,7 @@ class Ingest:
     Attributes:
         schema: The schema, id types filled in once `read` has found them out.
         objects: The objects of each group.
+        base: That directory.
         sources: The files read, by the number that events carry.
         notes: What else the user should know of them.
 
@@ -69,6 +70,7 @@ class Ingest:
         self.schema = dataclasses.replace(schema, groups=tuple(groups))
         self._places = dict.fromkeys(n for g in schema.groups for n in schema.place_columns(g.name))
         self.objects: dict[str, Objects] = {g.name: o for g, o in opened if o is not None}
+        self.base = base.absolute()
         self.sources: list[Source] = []
         self.notes: list[str] = []
         self._rejections = rejections

@@ -212,7 +212,10 @@ def _write(
         events=totals.events,
         rejected=dict(rejections.counts),
         merged=num_merged,
-        sources=tuple(manifest.Source(s.file, s.rows, s.kept, s.layout) for s in ingest.sources),
+        sources=tuple(
+            manifest.Source(_shown(s.file, ingest.base), s.rows, s.kept, s.layout)
+            for s in ingest.sources
+        ),
         notes=tuple(notes),
         time_range=totals.time_range,
         dates=(dates[0], dates[1]),
@@ -284,6 +287,12 @@ def _write_shards(
         shards.append(Shard(name, len(part.users), num_events, size, manifest.sha256(path)))
         progress.advance(num_events)
     return shards, np.concatenate(users), totals
+
+
+def _shown(file: str, base: Path) -> str:
+    """A path as seen from where the schema's paths start, where it lies there."""
+    path = Path(file).absolute()
+    return str(path.relative_to(base)) if path.is_relative_to(base) else file
 
 
 def _with_negatives(group: Group, repeats: Sequence[float]) -> Group:

@@ -1,19 +1,30 @@
 """Amazon reviews, 5-core, in the files and by the protocol of the ATRank paper."""
 
 import ast
-import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 import pandas as pd
 
 from data_pipeline.core.errors import UserError
 from data_pipeline.core.progress import Progress
-from data_pipeline.readers import read_batches
+from data_pipeline.files import open_bytes
+from data_pipeline.readers import read_batches, readable
 from data_pipeline.recipes.files import find_one, require_dir
 from data_pipeline.schema import Columns, Feature, Group, Schema, Split, Vocabulary
 
+# As the files have it; a line that has it otherwise is parsed to see.
+_ASIN = re.compile(rb"'asin':\s*'([^'\\\\]+)'")
+_BAD_LINES = (
+    ValueError,
+    SyntaxError,
+    KeyError,
+    IndexError,
+    TypeError,
+    RecursionError,
+    MemoryError,
+)
 _HOLDS = "reviews_*_5.json[.gz] and meta_*.json[.gz]"
 
 
@@ -25,7 +36,7 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
     must come to 192,403 users, 63,001 items, 801 categories and 1,689,188 behaviors.
 
     Args:
-        input_dir: Directory of the two files.
+        input_dir: Directory of the two files; without that of items none has a category.
         work_dir: Where the tables are written.
 
     Returns:
@@ -45,12 +56,16 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
     """
     source = require_dir(input_dir, "amazon", _HOLDS)
     reviews = find_one(source, "reviews_*_5.json", "reviews_*_5.json.gz").resolve()
-    meta = find_one(source, "meta_*.json", "meta_*.json.gz")
+    patterns = ("meta_*.json", "meta_*.json.gz")
+    has_meta = any(any(source.glob(pattern)) for pattern in patterns)
     reviewed: set[str] = set()
     for batch in read_batches(reviews, ["asin"]):
         reviewed.update(batch.table["asin"].to_pylist())
-    items = pd.DataFrame(_read_meta(meta, reviewed), columns=["asin", "category"])
-    items.drop_duplicates("asin").to_parquet(work_dir / "items.parquet")
+    known = _read_meta(find_one(source, *patterns), reviewed) if has_meta else ()
+    items = pd.DataFrame(known, columns=["asin", "category"]).drop_duplicates("asin")
+    unknown = sorted(reviewed - set(items["asin"]))
+    items = pd.concat([items, pd.DataFrame({"asin": unknown})], ignore_index=True)
+    items.astype({"category": "string"}).to_parquet(work_dir / "items.parquet")
     return Schema(
         groups=(
             Group(
@@ -71,23 +86,24 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
 
 
 def _read_meta(path: Path, wanted: set[str]) -> Iterator[tuple[str, str]]:
-    """Item and category of each wanted line: the last of its last path, as in the paper."""
+    """Item and category of each wanted line: the last of its last path, as in the paper.
+
+    A line is parsed when its item is wanted: to parse one takes far longer than to find its item.
+    """
     progress = Progress(f"reading {path.name}", "lines")
-    with _open(path) as lines:
+    with readable(path), open_bytes(path) as lines:
         for row, line in enumerate(lines, start=1):
             progress.advance(1)
+            found = _ASIN.search(line)
+            if found and found[1].decode(errors="replace") not in wanted:
+                continue
             try:
-                item = ast.literal_eval(line)
+                item = ast.literal_eval(line.decode("utf-8"))
                 if item["asin"] in wanted:
-                    yield item["asin"], item["categories"][-1][-1]
-            except (ValueError, SyntaxError, KeyError, IndexError, TypeError) as error:
+                    yield str(item["asin"]), str(item["categories"][-1][-1])
+            except _BAD_LINES as error:
+                text = line[:60].decode(errors="replace").strip()
                 raise UserError(
-                    f"{path}: row {row}: {line.strip()[:60]!r}: expected a Python dictionary "
+                    f"{path}: row {row}: {text!r}: expected a Python dictionary "
                     f"with 'asin' and 'categories' ({type(error).__name__})"
                 ) from error
-
-
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")

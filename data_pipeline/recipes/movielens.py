@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from data_pipeline.core.errors import UserError
@@ -68,6 +69,7 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise UserError(f"{source}: cannot be parsed: {error}") from error
+    ratings["rating"] = _numbers(ratings["rating"], source / name)
     values = sorted(ratings["rating"].unique())
     actions = {value: f"rate_{value:g}".replace(".", "_") for value in values}
     ratings = ratings.assign(action=ratings["rating"].map(actions)).drop(columns="rating")
@@ -90,26 +92,37 @@ def build(input_dir: Path | None, work_dir: Path) -> Schema:
     )
 
 
+def _numbers(ratings: pd.Series, file: Path) -> pd.Series:
+    """Ratings as numbers."""
+    numbers = pd.to_numeric(ratings, errors="coerce")
+    for position in np.flatnonzero(~np.isfinite(numbers))[:1].tolist():
+        value = ratings.iloc[position]
+        raise UserError(f"{file}: row {position + 1}: rating {value!r}: expected a number")
+    return numbers
+
+
 def _read_100k(source: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    ratings = pd.read_csv(source / "u.data", sep="\t", names=_RATING_COLUMNS)
+    ratings = pd.read_csv(source / "u.data", sep="\t", names=_RATING_COLUMNS, dtype=str)
     names = ["movie", "title", "released", "video", "url", *GENRES_100K]
-    movies = pd.read_csv(source / "u.item", sep="|", names=names, encoding="latin-1")
+    options: Any = {"encoding": "latin-1", "dtype": str}
+    movies = pd.read_csv(source / "u.item", sep="|", names=names, **options)
     genres = [
         "|".join(genre for genre, is_set in zip(GENRES_100K, flags, strict=True) if is_set)
-        for flags in movies[GENRES_100K].to_numpy(bool)
+        for flags in (movies[GENRES_100K] == "1").to_numpy()
     ]
     return ratings, movies[["movie", "title"]].assign(genre=genres)
 
 
 def _read_1m(source: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    options: Any = {"sep": "::", "engine": "python", "encoding": "latin-1"}
+    options: Any = {"sep": "::", "engine": "python", "encoding": "latin-1", "dtype": str}
     ratings = pd.read_csv(source / "ratings.dat", names=_RATING_COLUMNS, **options)
     movies = pd.read_csv(source / "movies.dat", names=["movie", "title", "genre"], **options)
     return ratings, movies
 
 
 def _read_latest(source: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    ratings = pd.read_csv(source / "ratings.csv", header=0, names=_RATING_COLUMNS)
-    movies = pd.read_csv(source / "movies.csv", header=0, names=["movie", "title", "genre"])
+    names = ["movie", "title", "genre"]
+    ratings = pd.read_csv(source / "ratings.csv", header=0, names=_RATING_COLUMNS, dtype=str)
+    movies = pd.read_csv(source / "movies.csv", header=0, names=names, dtype=str)
     movies["genre"] = movies["genre"].replace("(no genres listed)", "")
     return ratings, movies

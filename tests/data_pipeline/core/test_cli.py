@@ -1,5 +1,6 @@
 """What every command line shares: its help, and how it fails."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,3 +85,57 @@ def test_a_closed_pipe_is_no_error() -> None:
     process.stdout.close()
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
+
+
+SWALLOWED = """
+import os, signal, sys, time
+from data_pipeline.core import cli
+class Traced:
+    def __del__(self):  # As of a graph that is dropped while the next is traced.
+        os.kill(os.getpid(), number)
+        for _ in range(10): pass
+def body():
+    traced = Traced()
+    del traced
+    time.sleep(60)
+number = getattr(signal, sys.argv.pop())
+cli.run(body)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_within_a_destructor_is_not_lost(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED, name],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.returncode == 128 + getattr(signal, name)
+    assert done.stderr == "error: interrupted\n"
+
+
+STUBBORN = """
+import time
+from data_pipeline.core import cli
+def body():
+    print("began", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        print("cleaning", flush=True)
+        time.sleep(60)
+cli.run(body)
+"""
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    line = [sys.executable, "-c", STUBBORN]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "began\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "cleaning\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 128 + signal.SIGINT

@@ -55,3 +55,16 @@ def test_movielens_mistakes(tmp_path: Path) -> None:
     (tmp_path / "u.data").write_text("1\t2\t3\t4\n")
     with pytest.raises(UserError, match=r"u\.item: cannot be read \(No such file"):
         RECIPES["movielens"](tmp_path, tmp_path)
+    (tmp_path / "u.item").write_text("2|Heat (1995)||||" + "|".join("0" * 19) + "\n")
+    (tmp_path / "u.data").write_text("1\t2\t3\t4\n1\t2\tgood\t4\n")
+    with pytest.raises(UserError, match=r"u\.data: row 2: rating 'good': expected a number"):
+        RECIPES["movielens"](tmp_path, tmp_path)
+
+
+def test_movielens_ids_of_any_size(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "u.item").write_text("2|Heat (1995)||||" + "|".join("0" * 19) + "\n")
+    (source / "u.data").write_text(f"{10**30}\t2\t3\t881250949\n1\t2\t3\t881250949\n")
+    _, manifest, _ = prepared("movielens", source, tmp_path)
+    assert manifest.users == 2
