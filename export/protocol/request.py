@@ -29,6 +29,9 @@ from export.protocol.fields import (
 
 Inputs = dict[str, np.ndarray]
 
+# Of times above it one that is 500 times as large is of another unit: from 1990 on, in seconds.
+_REAL_SECONDS = 631_152_000
+
 _EVENT_KEYS = {"object", "action", "time"}
 
 
@@ -130,6 +133,12 @@ def candidate_inputs(requests: Sequence[Request], schema: Schema) -> Inputs:
             inputs[name] = _padded([columns[key] for columns in histories])
         lengths = [len(columns["objects"]) for columns in histories]
         inputs[fields.length] = np.array(lengths, np.int64)
+    for position, time in enumerate(inputs[REQUEST_TIME].tolist()):
+        times = [
+            inputs[fields.times][position, : inputs[fields.length][position]]
+            for fields in map(HistoryFields, schema.groups)
+        ]
+        _check_unit(time, np.concatenate(times), schema)
     return inputs
 
 
@@ -205,6 +214,24 @@ def _time(value: Any, where: str) -> int:
     if not is_number or not 0 <= value < 2**63:
         raise UserError(f"{where}: time {value!r}: expected a number of 0 or more")
     return int(value)
+
+
+def _check_unit(time: int, times: np.ndarray, schema: Schema) -> None:
+    """Checks that a request and its history are of one time unit, as far as can be seen."""
+    if not len(times):
+        return
+    unit = "milliseconds" if schema.time_unit == "ms" else "seconds"
+    first, last = int(times.min()), int(times.max())
+    if first > time + schema.units_per_day:  # Clocks differ, but not by days.
+        raise UserError(
+            f"history: all {len(times)} behaviors are after the request's time {time} (the first "
+            f"at {first}): expected earlier ones, and both in {unit}"
+        )
+    if last >= _REAL_SECONDS and time >= 500 * last:
+        raise UserError(
+            f"history: the last behavior is at {last}, the request at {time}: expected both in "
+            f"{unit}"
+        )
 
 
 def _typed(value: Any, kind: type, where: str, expected: str) -> Any:

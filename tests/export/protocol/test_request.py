@@ -82,3 +82,33 @@ def test_malformed_requests_are_reported(
         list(score_file(saved_model, tmp_path / "r.jsonl"))
     assert expected in str(caught.value)
     assert "row 1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("time", "events", "expected"),
+    [
+        (
+            1_700_000_000,
+            [1_699_000_000_000, 1_699_000_001_000],
+            "all 2 behaviors are after the request's time 1700000000 .* both in seconds",
+        ),
+        (1_700_000_000, [1_700_086_401], "all 1 behaviors are after the request's time"),
+        (
+            1_700_000_000_000,
+            [1_699_000_000],
+            "the last behavior is at 1699000000, the request at 1700000000000: expected both in s",
+        ),
+    ],
+)
+def test_times_of_another_unit_are_told(
+    data: TimelineData, time: int, events: list[int], expected: str
+) -> None:
+    history = {"item": [{"object": 101, "action": "buy", "time": t} for t in events]}
+    with pytest.raises(UserError, match=f"history: {expected}"):
+        candidate_inputs([Request(time, [101], history)], data.schema)
+
+
+def test_behaviors_after_the_request_are_left_to_the_graph(data: TimelineData) -> None:
+    history = {"item": [{"object": 101, "action": "buy", "time": t} for t in (10, 20)]}
+    inputs = candidate_inputs([Request(10, [101], history)], data.schema)
+    assert inputs["item_length"].tolist() == [2]
