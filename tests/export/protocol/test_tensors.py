@@ -105,7 +105,7 @@ def test_no_candidate_gives_no_example() -> None:
     assert serialize_examples(rows, SCHEMA).shape == (0,)
 
 
-@given(st.lists(st.tuples(st.integers(-HUGE, HUGE), st.lists(st.integers(0, HUGE))), min_size=1))
+@given(st.lists(st.tuples(st.integers(-HUGE, HUGE), st.lists(st.integers(0, 10**9))), min_size=1))
 @settings(max_examples=20, deadline=None)
 def test_examples_come_in_the_order_of_the_candidates(users: list[tuple[int, list[int]]]) -> None:
     requests = [
@@ -115,7 +115,7 @@ def test_examples_come_in_the_order_of_the_candidates(users: list[tuple[int, lis
             {"query": [{"object": candidate, "time": time} for time in times]},
             "query",
         )
-        for time, (candidate, times) in enumerate(users)
+        for time, (candidate, times) in enumerate(users, start=10**9)
     ]
     rows = one_candidate_rows(candidate_inputs(requests, SCHEMA))
     found = [features(example) for example in serialize_examples(rows, SCHEMA)]
