@@ -17,11 +17,13 @@ class Server:
 
     Attributes:
         process: Its process.
+        directory: Where it runs, with the files `stdout` and `stderr`.
         grpc: "HOST:PORT" of gRPC.
         rest: Of REST.
     """
 
     def __init__(self, base: Path, directory: Path, *arguments: str) -> None:
+        self.directory = directory
         ports = ("--grpc_port=0", "--rest_port=0")
         self.process = processes.start_module(
             "export.serve",

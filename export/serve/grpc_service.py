@@ -1,8 +1,9 @@
 """The gRPC side of the endpoint: TensorFlow Serving's services, through its own stubs."""
 
+import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import grpc
@@ -23,6 +24,9 @@ from export.serve.backend import Backend
 from export.serve.servable import PREDICT, Servable
 
 T = TypeVar("T")
+
+# What a text takes in memory, at the least.
+_TEXT_BYTES = 24
 
 _OK, _UNKNOWN = grpc.StatusCode.OK.value[0], grpc.StatusCode.UNKNOWN.value[0]
 
@@ -50,6 +54,7 @@ def server(backend: Backend, address: str, max_bytes: int) -> tuple[grpc.aio.Ser
     True
     """
     # Another process on the port would otherwise share its requests, unseen.
+    logging.getLogger("grpc._common").addFilter(_OneLine())
     options = [("grpc.max_receive_message_length", max_bytes), ("grpc.so_reuseport", 0)]
     grpc_server = grpc.aio.server(options=options)
     service = _Prediction(backend, max_bytes)
@@ -133,6 +138,25 @@ def model_metadata(
     return response
 
 
+class _OneLine(logging.Filter):
+    """Of bytes that are no message a line instead of a traceback, and one a second at the most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last, self._silent = -math.inf, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = None
+        now = time.monotonic()
+        if now - self._last < 1.0:
+            self._silent += 1
+            return False
+        if self._silent:
+            record.msg = f"{record.msg} (and {self._silent} more since)"
+        self._last, self._silent = now, 0
+        return True
+
+
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, backend: Backend, max_bytes: int) -> None:
         self._backend = backend
@@ -144,7 +168,8 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         spec, deadline = request.model_spec, _deadline(context)
 
         def predict(servable: Servable) -> predict_pb2.PredictResponse:
-            inputs = {n: _tensor(n, p, self._max_bytes) for n, p in request.inputs.items()}
+            _check_sizes(request.inputs, self._max_bytes)
+            inputs = {name: _tensor(name, proto) for name, proto in request.inputs.items()}
             outputs = servable.run(spec.signature_name, inputs, request.output_filter, deadline)
             response = predict_pb2.PredictResponse()
             response.model_spec.CopyFrom(_spec(spec.name, servable, spec.signature_name))
@@ -233,17 +258,25 @@ def _deadline(context: grpc.aio.ServicerContext) -> float:
     return math.inf if seconds_left is None else time.monotonic() + seconds_left
 
 
-def _tensor(name: str, proto: Any, max_bytes: int) -> np.ndarray:
-    try:
-        dtype = tf.as_dtype(proto.dtype)
-    except TypeError as error:
-        raise invalid(f"input {name}: cannot be read (TypeError: {error})") from None
-    # A single value stands for all of a shape: a small message could be a large tensor. A text
-    # takes a byte at the least.
-    value_bytes = 1 if dtype == tf.string else dtype.size
-    size = value_bytes * math.prod(dim.size for dim in proto.tensor_shape.dim)
-    if not 0 <= size <= max_bytes:
-        raise invalid(f"input {name}: a tensor of {size} bytes is beyond a request's size")
+def _check_sizes(inputs: Mapping[str, Any], max_bytes: int) -> None:
+    """Refuses tensors that would take more memory than a request may have.
+
+    A single value stands for all of a shape, so a small message could be large tensors.
+    """
+    total = 0
+    for name, proto in inputs.items():
+        try:
+            dtype = tf.as_dtype(proto.dtype)
+        except TypeError as error:
+            raise invalid(f"input {name}: cannot be read (TypeError: {error})") from None
+        value_bytes = _TEXT_BYTES if dtype == tf.string else dtype.size
+        size = value_bytes * math.prod(dim.size for dim in proto.tensor_shape.dim)
+        total += size
+        if size < 0 or total > max_bytes:
+            raise invalid(f"input {name}: tensors of {total} bytes are beyond a request's size")
+
+
+def _tensor(name: str, proto: Any) -> np.ndarray:
     try:
         return tf.make_ndarray(proto)
     except Exception as error:  # Many kinds, all of them the request's fault.

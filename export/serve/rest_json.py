@@ -18,6 +18,8 @@ import tensorflow as tf
 from export.protocol.errors import invalid
 from export.serve.servable import Tensors
 
+# No signature has an input of so many dimensions.
+_DEEPEST = 8
 _LARGEST = float(np.finfo(np.float32).max)
 _NUMBERS = {"float": (int, float), "int": (int,), "bool": (bool,)}
 
@@ -187,6 +189,8 @@ def _tensor(value: Any, dtype: tf.DType, name: str) -> np.ndarray:
     shape: list[int] = []
     level = [value]
     while level and isinstance(level[0], list):
+        if len(shape) == _DEEPEST:
+            raise invalid(f"input {name}: lists nested deeper than {_DEEPEST} levels")
         size = len(level[0])
         if any(not isinstance(v, list) or len(v) != size for v in level):
             raise invalid(f"input {name}: lists of different sizes at level {len(shape) + 1}")
@@ -199,12 +203,17 @@ def _tensor(value: Any, dtype: tf.DType, name: str) -> np.ndarray:
     kind = "float" if dtype.is_floating else "bool" if dtype.is_bool else "int"
     for leaf in level:
         if not isinstance(leaf, _NUMBERS[kind]) or (kind != "bool" and isinstance(leaf, bool)):
-            raise invalid(f"input {name}: {str(leaf)[:80]!r} is not of type {dtype.name}")
+            raise invalid(f"input {name}: {_shown(leaf)} is not of type {dtype.name}")
     try:
         with np.errstate(over="raise"):
             return np.array(level, dtype.as_numpy_dtype).reshape(shape)
     except (OverflowError, FloatingPointError):
         raise invalid(f"input {name}: a number is beyond {dtype.name}") from None
+
+
+def _shown(leaf: Any) -> str:
+    """A value for a message; one that holds others by its kind, as it may be nested for ever."""
+    return repr(str(leaf)[:80]) if not isinstance(leaf, dict | list) else f"a {type(leaf).__name__}"
 
 
 def _bytes(leaf: Any, name: str) -> bytes:
@@ -214,7 +223,7 @@ def _bytes(leaf: Any, name: str) -> bytes:
         except ValueError:  # binascii's is one.
             raise invalid(f"input {name}: unable to base64 decode") from None
     if not isinstance(leaf, str):
-        raise invalid(f"input {name}: {str(leaf)[:80]!r} is not of type string")
+        raise invalid(f"input {name}: {_shown(leaf)} is not of type string")
     return _utf8(leaf, name)
 
 

@@ -1,6 +1,7 @@
 """The REST side of the endpoint: TensorFlow Serving's paths, JSON and status codes."""
 
 import asyncio
+import collections
 import json
 import re
 import time
@@ -55,7 +56,7 @@ def application(backend: Backend, max_bytes: int) -> web.Application:
 class _Rest:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._reading = 0
+        self._reading: collections.Counter[str] = collections.Counter()  # By client.
 
     async def __call__(self, request: web.Request) -> web.Response:
         try:
@@ -84,13 +85,21 @@ class _Rest:
         raise invalid(f"Malformed request: {request.method} {request.path}")
 
     async def _body(self, request: web.Request) -> bytes:
-        """Reads a request's body; no more at once than may be in flight, each in its time."""
-        if self._reading >= self._backend.max_in_flight:
-            raise ServingError(
-                grpc.StatusCode.UNAVAILABLE,
-                f"{self._reading} requests are being read; try again later",
-            )
-        self._reading += 1
+        """Reads a request's body; no more at once than may be in flight, each in its time.
+
+        A single client has half of the places: others are read while its bodies are slow.
+        """
+        client, places = request.remote or "", self._backend.max_in_flight
+        for reading, most, whose in (
+            (self._reading.total(), places, ""),
+            (self._reading[client], max(1, places // 2), " of this client"),
+        ):
+            if reading >= most:
+                raise ServingError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    f"{reading} requests{whose} are being read; try again later",
+                )
+        self._reading[client] += 1
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 return await request.read()
@@ -101,7 +110,9 @@ class _Rest:
         except (web.RequestPayloadError, OSError) as error:
             raise invalid(f"the request's body cannot be read: {error}") from None
         finally:
-            self._reading -= 1
+            self._reading[client] -= 1
+            if not self._reading[client]:
+                del self._reading[client]
 
 
 def _name_and_version(match: re.Match[str]) -> tuple[str, int | None]:

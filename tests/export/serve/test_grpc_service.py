@@ -44,7 +44,25 @@ def test_what_grpc_answers_to_mistakes(server: Server, data: TimelineData) -> No
         wide.inputs["candidate"].CopyFrom(tf.make_tensor_proto([1], tf.int64))
         wide.inputs["candidate"].tensor_shape.dim[0].size = 200_000
         assert refused(stub.Predict, wide) == grpc.StatusCode.INVALID_ARGUMENT
+        for values, dtype in (([b"a"], tf.string), ([1], tf.int64)):
+            many = predict_request("atrank", "", inputs_of(REQUEST, data.schema))
+            for number in range(9):  # Each within a request's size, all of them beyond it.
+                many.inputs[f"more{number}"].CopyFrom(tf.make_tensor_proto(values, dtype))
+                many.inputs[f"more{number}"].tensor_shape.dim[0].size = 12_000
+            assert refused(stub.Predict, many) == grpc.StatusCode.INVALID_ARGUMENT
         classify = classification_pb2.ClassificationRequest(model_spec=wide.model_spec)
         assert refused(stub.Classify, classify) == grpc.StatusCode.UNIMPLEMENTED
         several = inference_pb2.MultiInferenceRequest()
         assert refused(stub.MultiInference, several) == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_bytes_that_are_no_message_are_a_line_of_the_log(server: Server) -> None:
+    before = (server.directory / "stderr").read_text()
+    with grpc.insecure_channel(server.grpc) as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")  # type: ignore[call-arg]
+        for _ in range(50):
+            with pytest.raises(grpc.RpcError):
+                predict(b"\xff\xff\xff no message")
+    printed = (server.directory / "stderr").read_text().removeprefix(before)
+    assert "Traceback" not in printed
+    assert len(printed.splitlines()) < 10

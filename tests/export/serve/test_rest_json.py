@@ -143,3 +143,21 @@ def test_bytes_come_as_base64(server: Server, data: TimelineData) -> None:
     assert post(server, {"instances": [broken]})[0] == 400
     encoded = {**row, "item_actions": [{"b64": "YnV5"}, "view", "view"]}
     assert post(server, {"instances": [row]}) == post(server, {"instances": [encoded]})
+
+
+@pytest.mark.parametrize("depth", [9, 100, 900])
+def test_values_nested_too_deep_are_the_requests_fault(
+    server: Server, data: TimelineData, depth: int
+) -> None:
+    lists: Any = 1
+    objects: Any = {"b65": 1}
+    for _ in range(depth):
+        lists, objects = [lists], {"x": objects}
+    columns = {n: v.tolist() for n, v in inputs_of(REQUEST, data.schema).items()}
+    for value in (lists, objects, [objects]):
+        status, answer = post(server, {"inputs": {**columns, "candidate": value}})
+        assert status == 400, answer
+        status, answer = post(
+            server, SCORE_EXAMPLES | {"examples": [{"a": value}]}, "atrank:regress"
+        )
+        assert status == 400, answer

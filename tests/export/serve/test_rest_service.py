@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from aiohttp import ClientSession, TCPConnector
 from aiohttp.test_utils import TestClient, TestServer
 
 from export.serve import rest_service
@@ -45,5 +46,30 @@ def test_bodies_are_read_so_many_at_once_and_not_for_ever(
             assert "took too long" in (await answer.json())["error"]
             third = await client.post(path, data=b"{}")  # There is no version to ask.
             assert third.status == 404
+
+    asyncio.run(ask())
+
+
+def test_slow_bodies_of_one_client_leave_places_to_others(base: Path) -> None:
+    app = rest_service.application(Backend(ModelWatcher("atrank", base), 1, 4), 1 << 20)
+    path = "/v1/models/atrank:predict"
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(60)
+
+    async def ask() -> None:
+        async with TestClient(TestServer(app)) as client:
+            held = [asyncio.ensure_future(client.post(path, data=slow())) for _ in range(2)]
+            await asyncio.sleep(0.3)
+            refused = await client.post(path, data=b"{}")
+            assert refused.status == 503
+            assert "2 requests of this client are being read" in (await refused.json())["error"]
+            connector = TCPConnector(local_addr=("127.0.0.2", 0))
+            async with ClientSession(connector=connector) as other:
+                answered = await other.post(client.make_url(path), data=b"{}")
+                assert answered.status == 404  # There is no version to ask.
+            for request in held:
+                request.cancel()
 
     asyncio.run(ask())
