@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import grpc
@@ -10,6 +11,7 @@ import numpy as np
 import requests
 from urllib3.util import Retry
 
+from data_pipeline.core.errors import UserError
 from data_pipeline.recurrence import in_words
 from data_pipeline.schema import Schema
 from export.protocol.errors import ServingError, code_of_http
@@ -54,6 +56,9 @@ class Client:
         retries: How often a call is tried again that the server is UNAVAILABLE for, or that
             it cancels as it ends, 0 to 4.
         max_rows: Batch rows in one call: requests, or candidates that are explained.
+        tls: Whether the connection is encrypted; or the path of the certificate (PEM) to trust
+            then, where it is none of those that the system trusts.
+        token: The server's token, sent as `Authorization: Bearer TOKEN`; "" for none.
 
     Example:
 
@@ -75,13 +80,17 @@ class Client:
         timeout: float = 5.0,
         retries: int = 3,
         max_rows: int = 64,
+        tls: bool | str | Path = False,
+        token: str = "",
     ) -> None:
         if not 0 <= retries <= 4:  # gRPC's own limit.
             raise ValueError(f"retries is {retries}: expected 0 to 4")
         self.schema = schema
         self._max_rows = max_rows
         transport: type[_Transport] = _Rest if protocol == "rest" else _Grpc
-        self._transport = transport(address, model, version, timeout, retries)
+        if not isinstance(tls, bool) and not Path(tls).is_file():
+            raise UserError(f"{tls}: no such file; expected a certificate to trust (PEM)")
+        self._transport = transport(address, model, version, timeout, retries, tls, token)
 
     def score(self, requests: Sequence[Request]) -> list[np.ndarray]:
         """Scores candidates: a history is sent, and encoded, once for all of its candidates.
@@ -191,7 +200,14 @@ class Explanation(NamedTuple):
 
 class _Transport(Protocol):
     def __init__(
-        self, address: str, model: str, version: int | None, timeout: float, retries: int
+        self,
+        address: str,
+        model: str,
+        version: int | None,
+        timeout: float,
+        retries: int,
+        tls: bool | str | Path,
+        token: str,
     ) -> None: ...
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs: ...
     def versions(self) -> dict[int, str]: ...
@@ -200,7 +216,14 @@ class _Transport(Protocol):
 
 class _Grpc:
     def __init__(
-        self, address: str, model: str, version: int | None, timeout: float, retries: int
+        self,
+        address: str,
+        model: str,
+        version: int | None,
+        timeout: float,
+        retries: int,
+        tls: bool | str | Path,
+        token: str,
     ) -> None:
         # Here, since they load TensorFlow, for its messages: who asks by REST does without.
         from tensorflow_serving.apis import (
@@ -228,7 +251,13 @@ class _Grpc:
             ("grpc.max_receive_message_length", _MAX_BYTES),
             ("grpc.per_rpc_retry_buffer_size", _MAX_BYTES),  # Larger requests are not retried.
         ]
-        self._channel = grpc.insecure_channel(address, options)
+        if tls:
+            trusted = None if isinstance(tls, bool) else Path(tls).read_bytes()
+            credentials = grpc.ssl_channel_credentials(trusted)
+            self._channel = grpc.secure_channel(address, credentials, options)
+        else:
+            self._channel = grpc.insecure_channel(address, options)
+        self._metadata = [("authorization", f"Bearer {token}")] if token else []
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._model = model_service_pb2_grpc.ModelServiceStub(self._channel)
         self._spec = model_pb2.ModelSpec(name=model)
@@ -258,17 +287,27 @@ class _Grpc:
     def _call(self, method: Any, request: Any) -> Any:
         try:
             # A server that starts up is waited for, as far as the deadline goes.
-            return method(request, timeout=self._timeout, wait_for_ready=True)
+            return method(
+                request, timeout=self._timeout, wait_for_ready=True, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise ServingError(error.code(), error.details() or "") from None
 
 
 class _Rest:
     def __init__(
-        self, address: str, model: str, version: int | None, timeout: float, retries: int
+        self,
+        address: str,
+        model: str,
+        version: int | None,
+        timeout: float,
+        retries: int,
+        tls: bool | str | Path,
+        token: str,
     ) -> None:
         suffix = f"/versions/{version}" if version is not None else ""
-        self._url = f"http://{address}/v1/models/{model}{suffix}"
+        scheme = "https" if tls else "http"
+        self._url = f"{scheme}://{address}/v1/models/{model}{suffix}"
         self._timeout = timeout
         self._session = requests.Session()
         policy = Retry(
@@ -279,7 +318,11 @@ class _Rest:
             allowed_methods=None,  # Scoring changes nothing: POST may be repeated.
             raise_on_status=False,
         )
-        self._session.mount("http://", requests.adapters.HTTPAdapter(max_retries=policy))
+        self._session.mount(f"{scheme}://", requests.adapters.HTTPAdapter(max_retries=policy))
+        # With each request: that of a session gives way to the variable REQUESTS_CA_BUNDLE.
+        self._verify = str(tls) if not isinstance(tls, bool) else True
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
         columns = {name: _plain(values) for name, values in inputs.items()}
@@ -301,7 +344,7 @@ class _Rest:
     def _call(self, method: str, path: str, **body: Any) -> Any:
         try:
             response = self._session.request(
-                method, self._url + path, timeout=self._timeout, **body
+                method, self._url + path, timeout=self._timeout, verify=self._verify, **body
             )
         except requests.RequestException as error:
             is_late = isinstance(error, requests.Timeout) or "Read timed out" in str(error)

@@ -62,7 +62,7 @@ def test_from_raw_logs_to_a_scored_request(tmp_path: Path) -> None:
     assert "wrote serving/atrank/1" in exported
     assert "requests replayed by every signature through the session loader" in exported
     assert "removed serving/atrank/0" in exported
-    assert "docker run --rm -p 8500:8500" in exported
+    assert "docker run --rm -p 127.0.0.1:8500:8500" in exported
     files = {str(p.relative_to(tmp_path)) for p in (tmp_path / "serving").rglob("*")}
     for name in ("models.config", "atrank/1/assets/product_objects.txt"):
         assert f"serving/{name}" in files

@@ -6,6 +6,7 @@ The server's images mount the directory that holds all of it as /models.
 import shlex
 from pathlib import Path
 
+from data_pipeline.core import durable
 from export.release import versions
 
 # Requests of different histories are joined: they are padded to one width, with each tensor's
@@ -44,7 +45,8 @@ services:
       - --enable_batching=true
       - --batching_parameters_file=/models/batching.config
       - --file_system_poll_wait_seconds=5
-    ports: ["8500:8500", "8501:8501"]
+    # For this machine alone: put a proxy with TLS and authentication before it for others.
+    ports: ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
     volumes: [".:/models:ro"]
     restart: unless-stopped
 """
@@ -78,7 +80,9 @@ def write(export_base: Path) -> list[Path]:
     for name, text in files.items():
         path = export_base.resolve().parent / name
         if not path.exists():
-            path.write_text(text, encoding="utf-8")
+            partial = path.with_name(f"{name}.partial")
+            partial.write_text(text, encoding="utf-8")
+            durable.replace(partial, path)
             written.append(path)
     return written
 
@@ -111,13 +115,13 @@ def docker_line(export_base: Path, *, gpu: bool = False) -> str:
     Example:
 
     >>> print(docker_line(Path("/serving/atrank")))
-    docker run --rm -p 8500:8500 -p 8501:8501 -v /serving/atrank:/models/atrank
+    docker run --rm -p 127.0.0.1:8500:8500 -p 127.0.0.1:8501:8501 -v /serving/atrank:/models/atrank
     -e MODEL_NAME=atrank tensorflow/serving:latest
     """
     directory, name = export_base.resolve(), versions.model_name(export_base)
     devices, image = ("--gpus all ", "latest-gpu") if gpu else ("", "latest")
     return (
-        f"docker run --rm {devices}-p 8500:8500 -p 8501:8501 "
+        f"docker run --rm {devices}-p 127.0.0.1:8500:8500 -p 127.0.0.1:8501:8501 "
         f"-v {shlex.quote(str(directory))}:/models/{name} "
         f"-e MODEL_NAME={name} tensorflow/serving:{image}"
     )

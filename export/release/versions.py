@@ -14,6 +14,7 @@ from data_pipeline.core.errors import UserError
 PARTIAL = ".partial-"
 _PRUNED = ".pruned-"
 _ABANDONED_SECONDS = 3600.0
+_NUMBER = re.compile(r"[0-9]{1,18}")  # Digits of other scripts are none.
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 
@@ -34,7 +35,7 @@ def paths_by_number(base: Path) -> dict[int, Path]:
     """
     if not base.is_dir():
         return {}
-    paths = [p for p in base.iterdir() if p.name.isdecimal() and len(p.name) < 19 and p.is_dir()]
+    paths = [p for p in base.iterdir() if _NUMBER.fullmatch(p.name) and p.is_dir()]
     return {int(path.name): path for path in sorted(paths, key=lambda path: int(path.name))}
 
 

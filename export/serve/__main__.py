@@ -22,6 +22,7 @@ FLAGS = flags.FLAGS
 
 
 def _main() -> None:
+    from export.serve.security import Security
     from export.serve.server import serve
 
     base = Path(FLAGS.model_base)
@@ -35,6 +36,7 @@ def _main() -> None:
             workers=FLAGS.workers or os.cpu_count() or 1,
             max_in_flight=FLAGS.max_in_flight,
             max_bytes=FLAGS.max_request_mb << 20,
+            security=Security.of_files(FLAGS.tls_certificate, FLAGS.tls_key, FLAGS.token_file),
             poll_seconds=FLAGS.poll_seconds,
             grace_seconds=FLAGS.grace_seconds,
         )
@@ -53,6 +55,11 @@ def main() -> None:
         "max_in_flight", 64, "Requests that run or wait; more are refused as UNAVAILABLE.", 1
     )
     flags.DEFINE_integer("max_request_mb", 16, "Largest request, in MiB.", 1, 1024)
+    flags.DEFINE_string("tls_certificate", "", "Certificate chain (PEM) to encrypt with.")
+    flags.DEFINE_string("tls_key", "", "Its private key (PEM).")
+    flags.DEFINE_string(
+        "token_file", "", "File of a token that clients must send: Authorization: Bearer TOKEN."
+    )
     flags.DEFINE_float("poll_seconds", 1.0, "Seconds between looks for another version.", 0.01)
     flags.DEFINE_float("grace_seconds", 10.0, "Seconds for what is under way at the end.", 0.0)
     cli.run(_main)

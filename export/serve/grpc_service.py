@@ -21,9 +21,12 @@ from tensorflow_serving.apis import (
 
 from export.protocol.errors import ServingError, invalid
 from export.serve.backend import Backend
+from export.serve.security import UNAUTHENTICATED, Security
 from export.serve.servable import PREDICT, Servable
 
 T = TypeVar("T")
+
+_OPEN = Security()
 
 # What a text takes in memory, at the least.
 _TEXT_BYTES = 24
@@ -31,13 +34,16 @@ _TEXT_BYTES = 24
 _OK, _UNKNOWN = grpc.StatusCode.OK.value[0], grpc.StatusCode.UNKNOWN.value[0]
 
 
-def server(backend: Backend, address: str, max_bytes: int) -> tuple[grpc.aio.Server, int]:
+def server(
+    backend: Backend, address: str, max_bytes: int, security: Security = _OPEN
+) -> tuple[grpc.aio.Server, int]:
     """Returns a server that is not started yet, and the port that it got.
 
     Args:
         backend: Answers.
         address: "HOST:PORT"; port 0 for any that is free.
         max_bytes: Largest request.
+        security: Who may ask.
 
     Raises:
         RuntimeError: The address cannot be had.
@@ -56,11 +62,14 @@ def server(backend: Backend, address: str, max_bytes: int) -> tuple[grpc.aio.Ser
     # Another process on the port would otherwise share its requests, unseen.
     logging.getLogger("grpc._common").addFilter(_OneLine())
     options = [("grpc.max_receive_message_length", max_bytes), ("grpc.so_reuseport", 0)]
-    grpc_server = grpc.aio.server(options=options)
+    grpc_server = grpc.aio.server(options=options, interceptors=[_Guard(security)])
     service = _Prediction(backend, max_bytes)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, grpc_server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Model(backend), grpc_server)
-    return grpc_server, grpc_server.add_insecure_port(address)
+    credentials = security.grpc_credentials()
+    if credentials is None:
+        return grpc_server, grpc_server.add_insecure_port(address)
+    return grpc_server, grpc_server.add_secure_port(address, credentials)
 
 
 def model_status(
@@ -136,6 +145,23 @@ def model_metadata(
         signatures.signature_def[key].CopyFrom(definition)
     response.metadata["signature_def"].Pack(signatures)
     return response
+
+
+class _Guard(grpc.aio.ServerInterceptor):
+    """Refuses who does not bring the token."""
+
+    def __init__(self, security: Security) -> None:
+        self._security = security
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        metadata = dict(details.invocation_metadata)
+        if self._security.allows(str(metadata.get("authorization", ""))):
+            return await continuation(details)
+
+        async def refuse(request: object, context: grpc.aio.ServicerContext) -> None:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, UNAUTHENTICATED)
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 class _OneLine(logging.Filter):

@@ -17,24 +17,27 @@ from export.protocol.errors import ServingError, http_status, invalid
 from export.serve import rest_json
 from export.serve.backend import Backend
 from export.serve.grpc_service import model_metadata, model_status
+from export.serve.security import UNAUTHENTICATED, Security
 from export.serve.servable import Servable
 
 # For reading a request and for answering it, as TensorFlow Serving has it by default.
 REQUEST_SECONDS = 30.0
 
+_OPEN = Security()
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
-_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,99}))?"
+_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]{1,99}))?"
 _METHOD_PATH = re.compile(_MODEL + r":(?P<method>predict|regress)", re.IGNORECASE)
 _STATUS_PATH = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 
 
-def application(backend: Backend, max_bytes: int) -> web.Application:
+def application(backend: Backend, max_bytes: int, security: Security = _OPEN) -> web.Application:
     """Returns the application.
 
     Args:
         backend: Answers.
         max_bytes: Largest request.
+        security: Who may ask.
 
     Example:
 
@@ -43,7 +46,7 @@ def application(backend: Backend, max_bytes: int) -> web.Application:
     >>> [resource.canonical for resource in application(backend, 1 << 20).router.resources()]
     ['/monitoring/prometheus/metrics', '/{path}']
     """
-    app = web.Application(client_max_size=max_bytes)
+    app = web.Application(client_max_size=max_bytes, middlewares=[_guard(security)])
     app.add_routes(
         [
             web.get(METRICS_PATH, lambda _: _metrics(backend)),
@@ -51,6 +54,18 @@ def application(backend: Backend, max_bytes: int) -> web.Application:
         ]
     )
     return app
+
+
+def _guard(security: Security) -> Any:
+    """Refuses who does not bring the token."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
+        if security.allows(request.headers.get("Authorization", "")):
+            return await handler(request)
+        return web.json_response({"error": UNAUTHENTICATED}, status=401)
+
+    return guard
 
 
 class _Rest:

@@ -13,6 +13,7 @@ from export.protocol.errors import print_line
 from export.serve import grpc_service, rest_service
 from export.serve.backend import Backend
 from export.serve.model_watcher import ModelWatcher
+from export.serve.security import Security
 
 
 async def serve(
@@ -25,6 +26,7 @@ async def serve(
     workers: int,
     max_in_flight: int,
     max_bytes: int,
+    security: Security,
     poll_seconds: float,
     grace_seconds: float,
 ) -> None:
@@ -39,6 +41,7 @@ async def serve(
         workers: Requests that run at once.
         max_in_flight: Requests that run or wait, at most.
         max_bytes: Largest request.
+        security: Who may ask, and by what the connections are encrypted.
         poll_seconds: Time between two looks for another version.
         grace_seconds: How long requests may take that are under way at the end.
 
@@ -47,7 +50,7 @@ async def serve(
 
     Example:
 
-    >>> limits = {"workers": 1, "max_in_flight": 64, "max_bytes": 16 << 20}
+    >>> limits = {"workers": 1, "max_in_flight": 64, "max_bytes": 16 << 20, "security": Security()}
     >>> times = {"poll_seconds": 1.0, "grace_seconds": 10.0}
     >>> asyncio.run(serve(tmp / "atrank", "atrank", "127.0.0.1", 0, 0, **limits, **times))
     Traceback (most recent call last):
@@ -55,8 +58,8 @@ async def serve(
     """
     watcher = ModelWatcher(name, model_base)
     backend = Backend(watcher, workers, max_in_flight)
-    grpc_server, grpc_port = _grpc_server(backend, host, grpc_port, max_bytes)
-    runner = await _rest_runner(backend, host, rest_port, max_bytes, grace_seconds)
+    grpc_server, grpc_port = _grpc_server(backend, host, grpc_port, max_bytes, security)
+    runner = await _rest_runner(backend, host, rest_port, max_bytes, security, grace_seconds)
     rest_port = runner.addresses[0][1]
     print_line(f"loading {model_base}", sys.stdout)
     if not watcher.refresh():  # Nothing is answered before: the event loop is blocked.
@@ -70,8 +73,9 @@ async def serve(
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     print(f"serving version {watcher.version} of {name}", flush=True)
     print(f"  gRPC  {host}:{grpc_port}", flush=True)
-    print(f"  REST  http://{host}:{rest_port}/v1/models/{name}", flush=True)
-    print(f"  metrics  http://{host}:{rest_port}{rest_service.METRICS_PATH}", flush=True)
+    scheme = "http" if security.certificate is None else "https"
+    print(f"  REST  {scheme}://{host}:{rest_port}/v1/models/{name}", flush=True)
+    print(f"  metrics  {scheme}://{host}:{rest_port}{rest_service.METRICS_PATH}", flush=True)
     watching = asyncio.create_task(watch(watcher, poll_seconds))
     await ended.wait()
     watching.cancel()
@@ -82,25 +86,30 @@ async def serve(
 
 
 def _grpc_server(
-    backend: Backend, host: str, port: int, max_bytes: int
+    backend: Backend, host: str, port: int, max_bytes: int, security: Security
 ) -> tuple[grpc.aio.Server, int]:
     """A server that is not started yet, and its port."""
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        return grpc_service.server(backend, address, max_bytes)
+        return grpc_service.server(backend, address, max_bytes, security)
     except RuntimeError:
         raise UserError(f"{host}:{port}: cannot listen there; choose another --grpc_port") from None
 
 
 async def _rest_runner(
-    backend: Backend, host: str, port: int, max_bytes: int, grace_seconds: float
+    backend: Backend,
+    host: str,
+    port: int,
+    max_bytes: int,
+    security: Security,
+    grace_seconds: float,
 ) -> web.AppRunner:
     """A runner that listens."""
-    application = rest_service.application(backend, max_bytes)
+    application = rest_service.application(backend, max_bytes, security)
     runner = web.AppRunner(application, shutdown_timeout=grace_seconds)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, ssl_context=security.ssl_context()).start()
     except OSError:
         raise UserError(f"{host}:{port}: cannot listen there; choose another --rest_port") from None
     return runner
