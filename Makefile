@@ -9,7 +9,7 @@ SERVING := $(RUN)/serving/atrank
 LATEST = $(SERVING)/$$(ls $(SERVING) | sort -n | tail -1)
 ML := runs/ml-100k
 
-.PHONY: help quickstart movielens benchmark test lint format docs clean
+.PHONY: help quickstart movielens benchmark test chaos lint format docs clean
 
 help:  ## Lists the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'
@@ -56,6 +56,9 @@ benchmark: $(READY) $(ML)/data/manifest.json  ## Measures speed, and that of oth
 
 test: $(READY)  ## Runs every test.
 	$(PYTHON) -m pytest
+
+chaos: $(READY)  ## Kills processes and damages files thirty times as often as the tests (half an hour).
+	CHAOS_RUNS=30 $(PYTHON) -m pytest -n 2 tests/test_chaos.py
 
 lint: $(READY)  ## Checks style and types.
 	$(VENV)/bin/ruff check .

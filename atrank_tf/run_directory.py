@@ -9,7 +9,6 @@ metrics.json         written by evaluation
 """
 
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,6 @@ from data_pipeline.manifest import sha256
 from data_pipeline.version import __version__, check_version
 
 _AGAIN = "train again in another --model_dir"
-
-# What says where training stands.
-_STATE: dict[str, Any] = {"epoch": int, "batch": int, "best_epoch": int, "seconds": (int, float)}
 
 
 class RunDirectory:
@@ -72,8 +68,10 @@ class RunDirectory:
         if not path.exists():
             raise UserError(f"{self.path}: holds no trained model (no settings.json there)")
         settings = json_files.read(path)
+        if not isinstance(settings, dict):
+            raise UserError(f"{path}: holds no settings; {_AGAIN}")
         check_version(settings.get("version"), str(self.path), "train it again")
-        return settings
+        return json_files.unsealed(settings, path, _AGAIN)
 
     def data(self, data_dir: str | Path = "") -> TimelineData:
         """Opens prepared data with the groups that the run reads and the targets it predicts.
@@ -111,7 +109,7 @@ class RunDirectory:
             partial.unlink()
         if not self.is_begun:
             shutil.copytree(objects, self.objects, dirs_exist_ok=True)
-            json_files.write(self.path / "settings.json", settings)
+            json_files.write(self.path / "settings.json", json_files.sealed(settings))
             return None
         json_files.check_same(
             self.settings(),
@@ -120,7 +118,7 @@ class RunDirectory:
             f"{self.path}: holds a run",
             "choose another --model_dir, or go on with its settings",
         )
-        json_files.write(self.path / "settings.json", settings)
+        json_files.write(self.path / "settings.json", json_files.sealed(settings))
         return self._read_state()
 
     def save(self, model: Ranker, state: dict[str, Any], is_best: bool) -> None:
@@ -142,9 +140,8 @@ class RunDirectory:
             checksums["best" if name == "best.keras" else "last"] = sha256(partial)
             durable.replace(partial, self._checkpoints / name)
         seeds = [seed.numpy().tolist() for seed in _dropout_seeds(model)]
-        json_files.write(
-            self.path / "state.json", {**state, "dropout_seeds": seeds, "checksums": checksums}
-        )
+        state = {**state, "dropout_seeds": seeds, "checksums": checksums}
+        json_files.write(self.path / "state.json", json_files.sealed(state))
         for old in self._checkpoints.glob("last-*.keras"):
             if old.name != last:
                 old.unlink()
@@ -193,14 +190,7 @@ class RunDirectory:
         path = self.path / "state.json"
         if not path.exists():
             return None
-        state = json_files.read(path)
-        checksums = state.get("checksums") if isinstance(state, dict) else None
-        is_whole = isinstance(checksums, dict) and all(
-            isinstance(state.get(name), kind) and state[name] >= 0 for name, kind in _STATE.items()
-        )
-        if not is_whole:
-            raise UserError(f"{path}: is damaged: it is no state of a training; {_AGAIN}")
-        return state
+        return json_files.unsealed(json_files.read(path), path, _AGAIN)
 
     def _load(self, which: str, name: str, state: dict[str, Any]) -> Ranker:
         """Loads a checkpoint, if it is the one that was saved."""
@@ -212,8 +202,10 @@ class RunDirectory:
             raise UserError(f"{path}: is not the checkpoint that was saved there; {_AGAIN}")
         try:
             return keras.models.load_model(path)
-        except (ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path}: cannot be loaded: {error}") from error
+        except Exception as error:  # Of a stranger's file many kinds; none of its code is run.
+            raise UserError(
+                f"{path}: cannot be loaded ({type(error).__name__}: {error})"
+            ) from error
 
 
 def _last_name(state: dict[str, Any]) -> str:

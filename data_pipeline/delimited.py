@@ -10,7 +10,7 @@ import dataclasses
 import io
 import itertools
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ class Rows:
     malformed: tuple[Malformed, ...]
 
 
-def find_dialect(path: Path, columns: Sequence[str], settings: Csv, kind: str) -> Dialect:
+def find_dialect(path: Path, columns: Sequence[str], settings: Csv, kind: str) -> Dialect | None:
     """Finds out how a file is written, as far as the settings leave it open.
 
     Args:
@@ -118,24 +118,33 @@ def find_dialect(path: Path, columns: Sequence[str], settings: Csv, kind: str) -
         settings: What is known of it.
         kind: "csv" or "tsv".
 
+    Returns:
+        How it is written; None where it holds nothing, as some of many part files do.
+
     Raises:
-        UserError: The file is empty, or its encoding is not what the settings say.
+        UserError: There is no header, or its encoding is not what the settings say.
 
     Example:
 
     >>> _ = (tmp / "e.csv").write_text("user;object\\n7;5\\n")
-    >>> find_dialect(tmp / "e.csv", ["object"], Csv(), "csv").separator
-    ';'
+    >>> find_dialect(tmp / "e.csv", ["object"], Csv(), "csv").described
+    'semicolons, UTF-8'
     """
     with open_bytes(path) as stream:
         beginning = stream.read(1 << 16)
+    if not beginning:
+        return None
     encoding = settings.encoding or _encoding(beginning)
+    if _is_utf8(encoding):  # Declared, too, a file may begin with a mark.
+        encoding = "utf-8-sig" if beginning.startswith(b"\xef\xbb\xbf") else "utf-8"
     quoting = kind == "csv" if settings.quoting is None else settings.quoting
     first = "\t" if kind == "tsv" else ","
     with _open_text(path, encoding) as text:
         try:
             line = next((line for line in text if line.strip()), "")
-        except UnicodeDecodeError as error:
+        except csv.Error as error:
+            raise _quote_error(path, 0, [], str(error)) from error
+        except UnicodeError as error:
             raise undecodable(path, encoding) from error
     if not line:
         raise UserError(f"{path}: cannot be read: is empty; expected a header of columns")
@@ -172,8 +181,7 @@ def read_delimited(
     >>> [rows.table.to_pydict() for rows in read_delimited(path, ["object"], dialect, Csv())]
     [{'object': ['5, or 6']}]
     """
-    is_utf8 = dialect.encoding.replace("_", "-").lower() in ("utf-8", "utf-8-sig", "ascii")
-    if is_utf8 and not (dialect.quoting and _has_quotes(path)):
+    if _is_utf8(dialect.encoding) and not (dialect.quoting and _has_quotes(path)):
         yield from _read_plain(path, columns, dialect)
     else:
         yield from _read_quoted(path, columns, dialect, settings)
@@ -197,11 +205,17 @@ def undecodable(path: Path, encoding: str) -> UserError:
                 around = line[max(0, error.start - 20) : error.end + 20]
                 text = f": row {row}: {around.decode('latin-1')!r}"
                 break
+            except UnicodeError:
+                break
             row += bool(line.strip())
     return UserError(
         f"{path}{text}: is not {encoding.upper()}; save it as UTF-8, or name its encoding in the "
         'schema, such as "csv": {"encoding": "latin-1"}'
     )
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.replace("_", "-").lower() in ("utf8", "utf-8", "utf-8-sig", "ascii")
 
 
 def _encoding(beginning: bytes) -> str:
@@ -218,17 +232,18 @@ def _encoding(beginning: bytes) -> str:
 def _open_text(path: Path, encoding: str) -> io.TextIOWrapper:
     try:
         return io.TextIOWrapper(open_bytes(path), encoding, newline="")
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise UserError(f"csv.encoding is {encoding!r}: no encoding that Python knows") from error
 
 
 def _split(line: str, separator: str, quoting: bool) -> tuple[str, ...]:
-    header = [line.strip("\r\n\ufeff")]
-    return tuple(next(csv.reader(header, delimiter=separator, quoting=_rule(quoting))))
+    return tuple(next(_reader([line.strip("\r\n\ufeff")], separator, quoting, strict=False)))
 
 
-def _rule(quoting: bool) -> Any:
-    return csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE
+def _reader(lines: Iterable[str], separator: str, quoting: bool, strict: bool = True) -> Any:
+    csv.field_size_limit(_MAX_VALUE)
+    rule: Any = csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE
+    return csv.reader(lines, delimiter=separator, quoting=rule, strict=strict)
 
 
 def _has_quotes(path: Path) -> bool:
@@ -280,7 +295,8 @@ def _read_plain(path: Path, columns: Sequence[str], dialect: Dialect) -> Iterato
     except pa.ArrowInvalid as error:
         if "UTF8" in str(error):
             raise undecodable(path, dialect.encoding) from error
-        raise
+        if "Empty CSV" not in str(error):  # A header alone, without an end of line.
+            raise
     if malformed:
         nothing = pa.table({column: pa.array([], pa.string()) for column in columns})
         yield Rows(nothing, np.zeros(0, np.int64), tuple(malformed))
@@ -306,19 +322,15 @@ def _read_quoted(
     path: Path, columns: Sequence[str], dialect: Dialect, settings: Csv
 ) -> Iterator[Rows]:
     """A file that may have quotes, or of another encoding."""
-    csv.field_size_limit(_MAX_VALUE)
     num_columns = len(dialect.names)
     positions = [dialect.names.index(column) for column in columns]
-    chosen: Callable[[list[str]], Sequence[str]] = operator.itemgetter(*positions, positions[0])
+    chosen: Callable[[list[str]], Sequence[str]] = (
+        operator.itemgetter(*positions, positions[0]) if positions else lambda record: ()
+    )
     row = 0
     with _open_text(path, dialect.encoding) as stream:
         lines = _Lines(stream)
-        reader = csv.reader(
-            lines,
-            delimiter=dialect.separator,
-            quoting=_rule(dialect.quoting),
-            strict=True,
-        )
+        reader = _reader(lines, dialect.separator, dialect.quoting)
         if dialect.has_header:
             while not next(reader):
                 pass
@@ -340,9 +352,9 @@ def _read_quoted(
                     lines.of_row.clear()
             except csv.Error as error:
                 raise _quote_error(path, row + 1, lines.of_row, str(error)) from error
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
                 raise undecodable(path, dialect.encoding) from error
-            if not values and not malformed:
+            if not found and not malformed:
                 return
             by_column = list(zip(*values, strict=True))[: len(columns)] or [()] * len(columns)
             arrays = [pa.array(of_column, pa.string()) for of_column in by_column]
@@ -355,15 +367,14 @@ def _refuse_rows_in_quotes(
 ) -> None:
     """Refuses a row of several lines one of which looks like a row itself.
 
-    It has as many values as a row, and those of the columns that are read, but one at the most,
-    are words without a space: in prose a space follows a comma.
+    It has values in the columns that are read, none of which begins or ends with a space: in prose
+    a space follows a comma.
     """
     for line in lines[1:]:
         values = line.rstrip("\r\n").split(dialect.separator)
-        if len(values) == len(dialect.names):
-            of_columns = [values[position] for position in positions]
-            num_words = sum(value.split() == [value] for value in of_columns)
-            if num_words >= max(1, len(positions) - 1):
+        if len(values) > max(positions, default=len(values)):
+            read = [values[position] for position in positions]
+            if all(value and value == value.strip() for value in read):
                 raise _quote_error(path, row, lines, "a value in quotes holds what looks like rows")
 
 

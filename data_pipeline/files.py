@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import urllib.parse
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,12 @@ KINDS = {
 }
 
 
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
 def _open_zip(path: Path) -> BinaryIO:
     archive = zipfile.ZipFile(path)
-    names = [name for name in archive.namelist() if not name.endswith("/")]
+    names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX")]
     if len(names) != 1:
         raise UserError(f"{path}: holds {len(names)} files; expected one")
     return archive.open(names[0])  # type: ignore[return-value]
@@ -112,6 +116,8 @@ def expand(pattern: str, base: Path) -> list[Path]:
     if path.is_file():
         return [path]
     matches = [path] if path.is_dir() else Path(path.anchor).glob(_relative(path))
+    if not path.is_dir() and path.name[0] in "*?[":
+        matches = (match for match in matches if match.name[0] not in "._")
     files = sorted({file for match in matches for file in _files_of(match)})
     if files:
         return files
@@ -123,11 +129,15 @@ def path_columns(path: Path) -> dict[str, str]:
 
     Example:
 
-    >>> path_columns(Path("logs/day=2024-01-01/part-0.parquet"))
-    {'day': '2024-01-01'}
+    >>> path_columns(Path("logs/day=2024-01-01/who=a%20b/part-0.parquet"))
+    {'day': '2024-01-01', 'who': 'a b'}
     """
     parts = [part.partition("=") for part in path.parts[:-1] if "=" in part]
-    return {name: value for name, _, value in parts if name and value}
+    return {
+        urllib.parse.unquote(name): "" if value == _HIVE_NULL else urllib.parse.unquote(value)
+        for name, _, value in parts
+        if name and value
+    }
 
 
 def _relative(path: Path) -> str:

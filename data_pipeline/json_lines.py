@@ -38,6 +38,7 @@ def read_json_lines(path: Path, columns: Sequence[str], lists: Sequence[str]) ->
     """
     missing, names = set(columns), set[str]()
     rows: list[list[Any]] = []
+    are_lists: dict[str, bool] = {}
     decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
     with open_bytes(path) as stream:
         row = 0
@@ -50,6 +51,14 @@ def read_json_lines(path: Path, columns: Sequence[str], lists: Sequence[str]) ->
                 missing.difference_update(values)
                 names.update(values)
             rows.append([_plain(path, row, c, values.get(c), c in lists) for c in columns])
+            for column in lists:
+                value = values.get(column)
+                is_list = isinstance(value, list)
+                if value is not None and are_lists.setdefault(column, is_list) != is_list:
+                    raise UserError(
+                        f"{path}: row {row}: column {column!r}: {json.dumps(value)[:60]}: "
+                        "expected a list in every row, or in none"
+                    )
             if len(rows) == _BATCH_ROWS:
                 yield _table(path, row, rows, columns)
                 rows = []
@@ -92,6 +101,8 @@ def _plain(path: Path, row: int, column: str, value: Any, may_be_list: bool) -> 
 
 
 def _table(path: Path, last_row: int, rows: list[list[Any]], columns: Sequence[str]) -> pa.Table:
+    if not columns:  # All of them are in the path.
+        return pa.table({"": pa.nulls(len(rows))})
     arrays = []
     for column, values in zip(columns, zip(*rows, strict=True), strict=True):
         of_column: Sequence[Any] = values

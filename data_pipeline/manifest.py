@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pydantic
 
+from data_pipeline.core import json_files
 from data_pipeline.core.errors import UserError
 from data_pipeline.version import check_version
 
@@ -109,7 +110,7 @@ class Manifest:
 
     def save(self, directory: str | Path) -> None:
         """Writes `manifest.json` in `directory`."""
-        text = json.dumps(dataclasses.asdict(self), indent=2)
+        text = json.dumps(json_files.sealed(dataclasses.asdict(self)), indent=2)
         (Path(directory) / FILE_NAME).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
@@ -129,6 +130,7 @@ class Manifest:
         if not isinstance(values, dict):
             raise UserError(f"{path}: is no manifest of prepared data")
         check_version(values.get("version"), str(directory), "prepare the data again")
+        values = json_files.unsealed(values, path, "prepare the data again")
         try:
             manifest = pydantic.TypeAdapter(cls).validate_python(values)
         except ValueError as error:

@@ -75,6 +75,37 @@ def without_words(column: pa.ChunkedArray, words: list[str]) -> pa.ChunkedArray:
     return pc.if_else(is_word, pa.scalar(None, pa.string()), column)
 
 
+def as_floats(column: pa.ChunkedArray) -> np.ndarray:
+    """Returns numbers as float64 [rows], NaN for none.
+
+    Example:
+
+    >>> as_floats(pa.chunked_array([[7, None]])).tolist()
+    [7.0, nan]
+    """
+    floats = pc.cast(column, pa.float64(), safe=False)
+    return floats.to_pandas().to_numpy(np.float64, na_value=np.nan)
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns a column as strings; each whole number as the integer that it is.
+
+    Example:
+
+    >>> as_text(pa.chunked_array([[7.0, 0.5, None]])).to_pylist()
+    ['7', '0.5', None]
+    """
+    if not pt.is_floating(column.type):
+        return pc.cast(column, pa.string())
+    values = as_floats(column)
+    is_whole = (np.abs(values) < 2**53) & (values == np.floor(values))
+    whole = pc.cast(pa.array(np.where(is_whole, values, 0).astype(np.int64)), pa.string())
+    others = [None if np.isnan(value) else repr(value) for value in values[~is_whole].tolist()]
+    text = whole.to_numpy(zero_copy_only=False).astype(object)
+    text[~is_whole] = others
+    return pa.chunked_array([pa.array(text, pa.string())])
+
+
 def _is_text(kind: pa.DataType) -> bool:
     texts = (pt.is_string, pt.is_large_string, pt.is_string_view)
     binaries = (pt.is_binary, pt.is_large_binary, pt.is_binary_view)

@@ -17,7 +17,7 @@ from data_pipeline.core.errors import UserError
 from data_pipeline.delimited import Malformed, Rows, find_dialect, read_delimited
 from data_pipeline.files import is_compressed, kind_of, path_columns
 from data_pipeline.json_lines import read_json_lines
-from data_pipeline.plain_types import is_list, plain, without_words
+from data_pipeline.plain_types import as_text, is_list, plain, without_words
 from data_pipeline.schema_parts import Csv
 
 _BATCH_ROWS = 1 << 18
@@ -27,6 +27,8 @@ _UNREADABLE = (
     OSError,
     EOFError,
     UnicodeDecodeError,
+    RuntimeError,  # Of archives that are encrypted, or compressed in a way that is not known.
+    NotImplementedError,
     zlib.error,
     lzma.LZMAError,
     zipfile.BadZipFile,
@@ -142,15 +144,30 @@ def read_table(
     batches = [batch for file in files for batch in read_batches(file, columns, lists, csv)]
     if not batches:
         raise UserError(f"{files[0]}: has no rows")
-    for batch in batches:
-        for column in columns:
-            kind, first_kind = batch.table[column].type, batches[0].table[column].type
-            if kind != first_kind:
-                raise UserError(
-                    f"{batch.file}: column {column!r}: is {kind}, "
-                    f"but {first_kind} in {batches[0].file}"
-                )
+    for column in dict.fromkeys(columns):
+        batches = _of_one_type(batches, column)
     return batches
+
+
+def _of_one_type(batches: list[Batch], column: str) -> list[Batch]:
+    """Batches whose column is of one type: text, where parts differ and none holds lists."""
+    kinds = [batch.table[column].type for batch in batches]
+    if len(set(kinds)) == 1:
+        return batches
+    kind = next((k for k in kinds if is_list(k)), pa.string())
+    unified = []
+    for batch in batches:
+        values = batch.table[column]
+        if values.null_count == len(values):
+            values = pa.chunked_array([pa.nulls(len(values), kind)])
+        elif is_list(kind) != is_list(values.type):
+            raise UserError(f"{batch.file}: column {column!r}: is {values.type}, elsewhere {kind}")
+        elif not is_list(kind):
+            values = as_text(values)
+        position = batch.table.column_names.index(column)
+        table = batch.table.set_column(position, column, values)
+        unified.append(dataclasses.replace(batch, table=table))
+    return unified
 
 
 def join_column(batches: Sequence[Batch], column: str) -> pa.ChunkedArray:
@@ -162,7 +179,8 @@ def join_column(batches: Sequence[Batch], column: str) -> pa.ChunkedArray:
     >>> join_column(batches, "user").to_pylist()
     [7, 8]
     """
-    return pa.chunked_array([chunk for batch in batches for chunk in batch.table[column].chunks])
+    chunks = [chunk for batch in batches for chunk in batch.table[column].chunks]
+    return pa.chunked_array(chunks, batches[0].table[column].type)
 
 
 @contextlib.contextmanager
@@ -192,6 +210,8 @@ def _read(file: Path, columns: list[str], lists: Sequence[str], csv: Csv) -> Ite
     if kind in ("csv", "tsv"):
         in_path = path_columns(file)
         dialect = find_dialect(file, [c for c in columns if c not in in_path], csv, kind)
+        if dialect is None:
+            return
         own = _require(file, columns, dialect.names)
         for rows in read_delimited(file, own, dialect, csv):
             yield _batch(file, rows, columns, csv, dialect.described)
@@ -215,7 +235,7 @@ def _batch(file: Path, rows: Rows, columns: list[str], csv: Csv, layout: str) ->
             array = without_words(plain(rows.table[column]), words)
         else:
             value = None if in_path[column] in words else in_path[column]
-            array = pa.chunked_array([pa.array([value] * rows.table.num_rows, pa.string())])
+            array = pa.chunked_array([pa.array([value] * len(rows.numbers), pa.string())])
         arrays.append(array)
     table = pa.Table.from_arrays(arrays, names=columns)
     return Batch(str(file), rows.numbers, table, rows.malformed, layout)

@@ -90,6 +90,9 @@ class Schema:
         self._check_targets()
         self._check_vocabularies()
         self._check_features()
+        separator = self.csv.separator
+        if len(separator) > 1 or not separator.isascii():
+            raise UserError(f"csv.separator is {separator!r}: expected one ASCII character")
         # As they are by default, so that equal schemas are equal.
         object.__setattr__(self, "targets", tuple(map(self._resolved, self.targets)))
         if self.num_time_buckets < 2:

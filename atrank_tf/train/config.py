@@ -14,7 +14,7 @@ from data_pipeline.version import check_version
 FLAGS = flags.FLAGS
 
 # What the `settings.json` of a run holds beside settings.
-_OF_THE_RUN = ("version", "data_dir", "data_fingerprint")
+_OF_THE_RUN = ("version", "data_dir", "data_fingerprint", "checksum")
 
 
 def define_flags() -> None:

@@ -77,6 +77,8 @@ def exchange(new: Path, path: Path) -> None:
     """
     sync_tree(new)
     waiting = _waiting(path)
+    if path.exists():  # Of one that was killed when it was done but for this.
+        shutil.rmtree(waiting, ignore_errors=True)
     try:
         if path.exists():
             path.rename(waiting)

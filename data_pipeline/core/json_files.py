@@ -1,5 +1,6 @@
 """Small files of JSON, written whole or not at all."""
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -39,6 +40,48 @@ def write(path: Path, values: Mapping[str, Any]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     durable.replace(partial, path)
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values with a checksum of theirs, by which `unsealed` sees that one was changed.
+
+    Example:
+
+    >>> sorted(sealed({"epoch": 3}))
+    ['checksum', 'epoch']
+    """
+    return {**values, "checksum": _checksum(values)}
+
+
+def unsealed(values: Any, path: Path, advice: str) -> dict[str, Any]:
+    """Returns what `sealed` was given.
+
+    Args:
+        values: What was read.
+        path: Its file, for the message.
+        advice: What to do where it was changed.
+
+    Raises:
+        UserError: It is not what was sealed.
+
+    Example:
+
+    >>> unsealed(sealed({"epoch": 3}) | {"epoch": 4}, Path("state.json"), "train again")
+    Traceback (most recent call last):
+    data_pipeline.core.errors.UserError: state.json: is not what was written there, by its \
+checksum; train again
+    """
+    if isinstance(values, dict):
+        rest = {name: value for name, value in values.items() if name != "checksum"}
+        if values.get("checksum") == _checksum(rest):
+            return rest
+    raise UserError(f"{path}: is not what was written there, by its checksum; {advice}")
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    # As JSON has them: tuples are lists, keys are strings.
+    text = json.dumps(json.loads(json.dumps(values)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_same(

@@ -75,7 +75,7 @@ class Ingest:
         self.notes: list[str] = []
         self._rejections = rejections
         self._num_cut = 0
-        self._surveys: dict[int, Survey] = {}
+        self._surveys: dict[str, Survey] = {}
 
     def read(self, tables: Sequence[Table], partitions: Partitions) -> None:
         """Reads all tables into partitions.
@@ -88,9 +88,9 @@ class Ingest:
         self._settle_types(tables)
         total = estimate_rows([file for table in tables for file in table.files])
         progress = Progress("reading", "rows", total)
-        for number, table in enumerate(tables):
-            number_unit = self._surveys.get(number, Survey()).number_unit
+        for table in tables:
             for file in table.files:
+                number_unit = self._surveys.get(str(file), Survey()).number_unit
                 source = Source(str(file), table.columns)
                 self.sources.append(source)
                 for batch in read_batches(file, self._column_names(table), csv=self.schema.csv):
@@ -125,7 +125,7 @@ class Ingest:
         types = {"user": FoundType("ids of user", self.schema.user_id_type)}
         for group in self.schema.groups:
             types[group.name] = FoundType(f"ids of {group.name}", group.id_type)
-        for number, table in enumerate(tables):
+        for table in tables:
             in_table = [g for g in self.schema.groups if table.group in (None, g.name)]
             undeclared = [group for group in in_table if not group.id_type]
             if self.schema.user_id_type and not undeclared and self.schema.time_unit:
@@ -139,7 +139,8 @@ class Ingest:
                     types[group.name].see(batch, table.columns.object, of_group)
                 if not self.schema.time_unit:
                     found = survey(batch.table[table.columns.time])
-                    self._surveys[number] = self._surveys.get(number, Survey()).joined(found)
+                    known = self._surveys.get(batch.file, Survey())
+                    self._surveys[batch.file] = known.joined(found)
         self.notes += [found.note for found in types.values() if found.note]
         groups = tuple(
             dataclasses.replace(group, id_type=types[group.name].kind)

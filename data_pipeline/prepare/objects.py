@@ -172,7 +172,10 @@ class Objects:
     def _read(self, table: list[Batch], rejections: Rejections) -> None:
         column = self.group.object_column
         parsed = [parse_ids(b.table[column], column, self.group.id_type) for b in table]
-        is_repeat = pd.Index(np.concatenate([ids for ids, _ in parsed])).duplicated()
+        is_id = [~np.any([p.is_bad for p in problems], axis=0) for _, problems in parsed]
+        is_repeat = np.zeros(sum(map(len, is_id)), bool)
+        good_ids = [ids[is_good] for (ids, _), is_good in zip(parsed, is_id, strict=True)]
+        is_repeat[np.concatenate(is_id)] = pd.Index(np.concatenate(good_ids)).duplicated()
         good, first = [], 0
         for batch, (ids, problems) in zip(table, parsed, strict=True):
             repeats = Problem(is_repeat[first : first + len(ids)], column, "each id once", "twice")

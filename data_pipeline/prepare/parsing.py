@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from data_pipeline.plain_types import as_floats, as_text
+
 # As it may be written where others of its column have a fraction, too.
 _INTEGER = r"^(0|-?[1-9][0-9]*)(\.0+)?$"
 IdType = Literal["int", "string"]
@@ -245,33 +247,6 @@ def _integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     try:
         return pc.cast(digits, pa.int64()).to_numpy(), ~is_good
     except pa.ArrowInvalid:  # Some are beyond 64 bits: find out which.
-        fits = np.array([-(2**63) <= int(value) < 2**63 for value in digits.to_pylist()])
+        fits = np.array([len(v) <= 20 and -(2**63) <= int(v) < 2**63 for v in digits.to_pylist()])
         digits = pc.if_else(pa.chunked_array([pa.array(fits)]), digits, "0")
         return pc.cast(digits, pa.int64()).to_numpy(), ~(is_good & fits)
-
-
-def as_floats(column: pa.ChunkedArray) -> np.ndarray:
-    """Returns numbers as float64 [rows], NaN for none.
-
-    Example:
-
-    >>> as_floats(pa.chunked_array([[7, None]])).tolist()
-    [7.0, nan]
-    """
-    floats = pc.cast(column, pa.float64(), safe=False)
-    return floats.to_pandas().to_numpy(np.float64, na_value=np.nan)
-
-
-def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Returns a column as strings; whole floats as the integers that they are.
-
-    Example:
-
-    >>> as_text(pa.chunked_array([[7.0, None]])).to_pylist()
-    ['7', None]
-    """
-    if pt.is_floating(column.type):
-        values = as_floats(column)
-        if np.all((np.abs(values) < 2**53) & (values == np.floor(values)) | np.isnan(values)):
-            column = pc.cast(pa.chunked_array([pa.array(values, from_pandas=True)]), pa.int64())
-    return pc.cast(column, pa.string())

@@ -33,6 +33,16 @@ from data_pipeline.version import __version__
 _MIN_PARTITIONS = 4
 # Where more of the training targets are repeats, negatives may be what the user had touched.
 _RECURRING_SHARE = 0.02
+# What stands in a directory of prepared data.
+_WRITTEN = (
+    manifest.FILE_NAME,
+    "objects",
+    "rejected.jsonl",
+    "schema.json",
+    "shards",
+    "users.parquet",
+    "vocabularies",
+)
 # What an event takes at its most, while its partition is sorted.
 _BYTES_PER_EVENT = 512
 
@@ -80,7 +90,7 @@ def prepare(
         raise UserError(f"on_bad_rows {on_bad_rows!r}: expected fail or skip")
     if memory_budget_mb < 1:
         raise UserError(f"memory_budget_mb is {memory_budget_mb}: expected 1 or more")
-    output = Path(output_dir).absolute()
+    output = Path(output_dir).resolve()
     lock = output.with_name(f".{output.name}.lock")
     with durable.locked(lock, str(output_dir)):
         durable.restore(output)
@@ -326,13 +336,17 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise UserError(f"{output}: is not empty; choose another directory, or pass --overwrite")
     if not (output / manifest.FILE_NAME).exists():
         raise UserError(f"{output}: holds no prepared data, so it is not overwritten")
+    for path in output.iterdir():
+        if path.name not in _WRITTEN:
+            raise UserError(f"{path}: preparation did not write it; --overwrite would remove it")
 
 
 def _split_in_units(schema: Schema) -> Split:
-    """The split, its times in the schema's unit; in seconds as long as that is not known."""
+    """The split, its times in the schema's unit; in one that fits as long as that is not known."""
     split = schema.split
     if split.kind == "time":
-        unit = schema.time_unit or "s"
+        numbers = [n for n in (split.validation_start, split.test_start) if isinstance(n, int)]
+        unit = schema.time_unit or ("ms" if max(numbers, default=0) >= 1e11 else "s")
         start = parse_split_time(split.validation_start, "split.validation_start", unit)
         test = parse_split_time(split.test_start, "split.test_start", unit)
         if start > test:

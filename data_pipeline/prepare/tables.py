@@ -91,7 +91,8 @@ def find_tables(schema: Schema, events: Sequence[str], base: Path) -> list[Table
 def _common_tables(schema: Schema, events: Sequence[str]) -> list[Table]:
     """The common table of events, or nothing where every group has a table for itself."""
     if events:
-        files = [file for pattern in events for file in expand(pattern, Path())]
+        found = [file for pattern in events for file in expand(pattern, Path())]
+        files = list({file.resolve(): file for file in found}.values())
         groups = [group for group in schema.groups if not group.events]
         if not groups:
             raise UserError("common events are given, but every group names a table of its own")

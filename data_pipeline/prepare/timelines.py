@@ -76,10 +76,16 @@ def build(
     columns = {**columns, "user": positions}
     # Of one candidate the log rows stand together, whatever their labels.
     keys = {**columns, "label": columns["label"] == EVENT}
-    order = np.lexsort([keys[key] for key in ("row", "file", *_KEYS)])
+    # Of those that are merged the first is one that was taken, the highest in its list: whatever
+    # the order of the log rows.
+    places = [columns[name] for name in ("list", "position") if name in columns]
+    first = [] if schema.duplicates == "fail" else [*places, -columns["label"]]
+    order = np.lexsort([keys["row"], keys["file"], *first, *(keys[key] for key in _KEYS)])
     columns = {name: values[order] for name, values in columns.items()}
     is_repeat = _is_repeat(columns)
     if schema.duplicates == "fail":
+        for file in columns["file"][is_repeat].tolist():
+            sources[file].kept -= 1
         rejections.add(
             _duplicate(columns, i, users, sources)
             for i in _in_order_of_files(columns, np.flatnonzero(is_repeat))

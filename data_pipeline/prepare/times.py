@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from data_pipeline.core.errors import UserError
-from data_pipeline.prepare.parsing import Problem, as_floats, as_text
+from data_pipeline.plain_types import as_floats, as_text
+from data_pipeline.prepare.parsing import Problem
 
 TimeUnit = Literal["s", "ms"]
 PER_SECOND: dict[str, int] = {"s": 1, "ms": 1000}
 
 _NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
+_COMPACT_DATE = r"^(19[9][0-9]|20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])$"
 _LATEST = pd.Timestamp("2200-01-01")
 _LATE_EXPECTED = "a time before the year 2200"
 # Of seconds these would be thousands of years from now.
@@ -225,14 +227,18 @@ def _read(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         zone = getattr(kind, "tz", None)
         stamps = pc.cast(column, pa.timestamp("us", zone), safe=False)
         return nothing, as_floats(pc.cast(stamps, pa.int64()))
+    text = as_text(column)
+    is_compact = pc.match_substring_regex(text, _COMPACT_DATE).fill_null(True)
+    if text.null_count < len(text) and pc.all(is_compact).as_py():  # Seconds never look like that.
+        return nothing, _microseconds(text.to_pandas())
     if pt.is_integer(kind) or pt.is_floating(kind):
         return as_floats(column), nothing
-    text = as_text(column)
     is_number = pc.match_substring_regex(text, _NUMBER).fill_null(False).to_numpy(False)
     strings = text.to_pandas().to_numpy(object)
     numbers, microseconds = nothing, nothing.copy()
     numbers[is_number] = strings[is_number].astype(np.float64)
-    is_date = ~is_number & pc.is_valid(text).to_numpy()
+    is_date = pc.match_substring_regex(text, r"^\s*[0-9]").fill_null(False).to_numpy(False)
+    is_date &= ~is_number  # Nor words, such as "now".
     if is_date.any():
         microseconds[is_date] = _microseconds(pd.Series(strings[is_date]))
     return numbers, microseconds
@@ -250,5 +256,6 @@ def _microseconds(text: pd.Series) -> np.ndarray:
             stamp = datetime.datetime.fromisoformat(text.iloc[position])
         except ValueError:
             continue
-        numbers[position] = stamp.replace(tzinfo=datetime.UTC).timestamp() * 1e6
+        stamp = stamp if stamp.tzinfo else stamp.replace(tzinfo=datetime.UTC)
+        numbers[position] = stamp.timestamp() * 1e6
     return numbers

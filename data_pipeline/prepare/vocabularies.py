@@ -240,8 +240,8 @@ def _encode(
 
 def _fingerprints(values: FeatureValues, feature: Feature, order: np.ndarray) -> pa.Array:
     """The fingerprints of a feature's values as a column, objects in order."""
-    distinct, numbers = np.unique(values.values.astype(str), return_inverse=True)
-    of_values = fingerprints(distinct.astype(object))[numbers]
+    numbers, distinct = pd.factorize(values.values)
+    of_values = fingerprints(np.asarray(distinct, object))[numbers]
     if not feature.multivalued:
         column = np.full(len(order), NO_VALUE)
         column[values.lengths > 0] = of_values

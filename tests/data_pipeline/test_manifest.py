@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from data_pipeline.core import json_files
 from data_pipeline.core.errors import UserError
 from data_pipeline.dataset import TimelineData
 from data_pipeline.manifest import Manifest
@@ -19,7 +20,11 @@ def test_no_prepared_data(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(UserError, match=r"was written by a version before 0\.2\.0, this is 0\.5"):
         TimelineData(tmp_path)
-    (tmp_path / "manifest.json").write_text(json.dumps({"version": __version__}))
+    values = {"version": __version__}
+    (tmp_path / "manifest.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"manifest\.json: is not what was written there, by its"):
+        TimelineData(tmp_path)
+    json_files.write(tmp_path / "manifest.json", json_files.sealed(values))
     with pytest.raises(UserError, match=r"manifest\.json: is no manifest of prepared data"):
         TimelineData(tmp_path)
 

@@ -15,7 +15,7 @@ from tests.data_pipeline.prepare.logs import ONE_GROUP, SMALL, write
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "cannot be read: "),
+        ("\n", "cannot be read: is empty; expected a header of columns"),
         ("user,thing,time\n1,2,3\n", "no column 'object'; its columns are user, thing, time"),
         (HEADER + "1,2,3\n1,2\n", "row 2: '1,2': has 2 values: expected 3 "),
     ],

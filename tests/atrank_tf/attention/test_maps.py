@@ -1,6 +1,5 @@
 """Attention of a run: over which queries it is averaged, and the case of one user."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from atrank_tf.attention.maps import case, find_query, from_run, object_names, u
 from atrank_tf.attention.plots import draw_averages, draw_self_attention, draw_vanilla_attention
 from atrank_tf.run_directory import RunDirectory
 from data_pipeline.batches.options import BatchOptions
+from data_pipeline.core import json_files
 from data_pipeline.dataset import TimelineData
 from data_pipeline.version import __version__
 from tests.conftest import make_logs
@@ -107,6 +107,6 @@ def test_a_user_is_found_by_their_id(data: TimelineData) -> None:
 
 def test_other_models_have_no_such_attention(data_dir: Path, tmp_path: Path) -> None:
     settings = {"version": __version__, "model": "popularity"}
-    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    json_files.write(tmp_path / "settings.json", json_files.sealed(settings))
     with pytest.raises(UserError, match="holds a popularity; attention is atrank's"):
         from_run(RunDirectory(tmp_path), str(data_dir))

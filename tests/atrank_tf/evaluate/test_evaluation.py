@@ -16,6 +16,7 @@ from atrank_tf.evaluate.report import (
 )
 from atrank_tf.train.loop import train
 from atrank_tf.train.settings import Settings
+from data_pipeline.core import json_files
 from data_pipeline.core.errors import UserError
 from data_pipeline.dataset import TimelineData
 from data_pipeline.prepare.pipeline import prepare
@@ -180,6 +181,8 @@ def test_mistakes(data_dir: Path, runs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no test target; see the schema's split"):
         evaluate(str(tmp_path / "late"), popularity)
     settings = json.loads((runs / "popularity/settings.json").read_text())
-    (tmp_path / "settings.json").write_text(json.dumps({**settings, "data_fingerprint": "other"}))
+    del settings["checksum"]
+    other = json_files.sealed({**settings, "data_fingerprint": "other"})
+    json_files.write(tmp_path / "settings.json", other)
     with pytest.raises(UserError, match="was trained on data with fingerprint other, not on this"):
         evaluate(data, str(tmp_path))

@@ -115,11 +115,9 @@ def test_a_directory_holds_one_suite(
         experiments.run("small", str(data_dir), str(tmp_path), longer)
     with pytest.raises(UserError, match=r"holds a suite with targets=\[\], not \['query'\]"):
         experiments.run("small", str(data_dir), str(tmp_path), BUDGET, ["query"])
-    manifest = (data_dir / "manifest.json").read_text()
     shutil.copytree(data_dir, tmp_path / "data")
-    (tmp_path / "data/manifest.json").write_text(
-        manifest.replace(TimelineData(data_dir).manifest.fingerprint, "other")
-    )
+    other = dataclasses.replace(TimelineData(data_dir).manifest, fingerprint="other")
+    other.save(tmp_path / "data")
     with pytest.raises(UserError, match=r"data_fingerprint='.*', not 'other'; choose another"):
         experiments.run("small", str(tmp_path / "data"), str(tmp_path), BUDGET)
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from data_pipeline.core.errors import UserError
 from data_pipeline.manifest import Manifest
 from data_pipeline.prepare.pipeline import prepare
-from data_pipeline.schema import Columns, Csv, Feature, Group, Schema
+from data_pipeline.schema import Columns, Csv, Feature, Group, Schema, Split
 from tests.data_pipeline.prepare.failures import HEADER, ITEM, failure
 
 START = 1_700_000_000
@@ -447,3 +447,171 @@ def test_events_and_what_is_left_out_are_what_was_written(
     assert manifest.events == {"item": len(rows)}
     table = pq.read_table(path / "out/objects/item.parquet")["object"].to_pylist()
     assert sorted(table) == sorted({row[1] for row in rows})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '7,red shoes,2024-01-01 10:00:00,"12 inch\n8,blue hat,2024-01-01 11:00:00,pipe 5"\n',
+        '1,5,9,"a\n2,6,9\n3,7,9,d e,f"\n4,8,9,e\n',
+    ],
+)
+def test_a_quote_that_is_not_closed_in_a_column_that_is_not_read(tmp_path: Path, text: str) -> None:
+    message = failure(tmp_path, ITEM, e="user,object,time,title\n" + text)
+    assert "row 1: " in message
+    assert "holds what looks like rows" in message
+
+
+def test_offsets_of_rare_spellings_count(tmp_path: Path) -> None:
+    for spelling in ('"2023-11-15T00:13:20,000+02:00"', "2023-W46-3T00:13:20+02:00"):
+        (tmp_path / "e.csv").write_text(f"{HEADER}1,5,{spelling}\n")
+        assert prepared(tmp_path, tmp_path / "e.csv").time_range == (START, START)
+
+
+def test_dates_of_digits_are_dates_and_words_are_none(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text(HEADER + "1,5,20240101\n1,6,20240229\n")
+    assert prepared(tmp_path, tmp_path / "e.csv").dates == ("2024-01-01", "2024-02-29")
+    pd.DataFrame({"user": [1], "object": [5], "time": [20240101]}).to_parquet(
+        tmp_path / "e.parquet"
+    )
+    assert prepared(tmp_path, tmp_path / "e.parquet").dates == ("2024-01-01", "2024-01-01")
+    for word in ("now", "today"):
+        (tmp_path / "e.csv").write_text(f"{HEADER}1,5,{word}\n")
+        with pytest.raises(UserError, match=f"'{word}': expected a number or an ISO 8601 datetime"):
+            prepared(tmp_path, tmp_path / "e.csv")
+
+
+def test_each_file_has_its_unit(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "a.csv", index=False)
+    FRAME.assign(time=FRAME["time"] * 1000, user=1).to_csv(tmp_path / "b.csv", index=False)
+    manifest = prepared(tmp_path, tmp_path / "a.csv", tmp_path / "b.csv")
+    assert manifest.time_range == (1000 * START, 1000 * (START + 90))
+
+
+def test_a_float_is_one_id_whatever_is_beside_it(tmp_path: Path) -> None:
+    for name, objects in (("a", [12345678901.0]), ("b", [12345678901.0, 2.0**53 + 2, 1.5])):
+        frame = pd.DataFrame({"user": 1, "object": objects, "time": START})
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+    prepared(tmp_path, tmp_path / "a.parquet", tmp_path / "b.parquet")
+    assert objects_of(tmp_path) == ["1.5", "12345678901", "9007199254740994.0"]
+
+
+def test_names_of_paths_are_decoded(tmp_path: Path) -> None:
+    for user in ("a%20b", "__HIVE_DEFAULT_PARTITION__"):
+        folder = tmp_path / f"logs/user={user}"
+        folder.mkdir(parents=True)
+        FRAME[:1].drop(columns="user").to_csv(folder / "e.csv", index=False)
+    manifest = prepared(tmp_path, tmp_path / "logs", on_bad_rows="skip")
+    assert manifest.rejected == {"null id": 1}
+    assert users_of(tmp_path) == ["a b"]
+
+
+def test_a_file_that_two_patterns_name_is_read_once(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "e.csv", index=False)
+    (tmp_path / "_hidden.csv").write_text("no log")
+    events = [str(tmp_path / "e.csv"), str(tmp_path / "*.csv")]
+    assert len(prepare(ITEM, tmp_path / "out", events).sources) == 1
+
+
+def test_of_candidates_that_are_merged_the_one_that_was_taken_stays(tmp_path: Path) -> None:
+    rows = [f"1,5,{START},0,a,1", f"1,5,{START},1,b,7"]
+    (tmp_path / "e.csv").write_text(f"{HEADER}1,5,{START}\n")
+    columns = Columns(list="list", position="rank")
+    schema = Schema(
+        (Group("item", impressions="shown.csv", impression_columns=columns),), ("item",)
+    )
+    fingerprints = set()
+    for lines in (rows, rows[::-1]):
+        (tmp_path / "shown.csv").write_text("\n".join(["user,object,time,label,list,rank", *lines]))
+        manifest = prepared(tmp_path, tmp_path / "e.csv", schema=schema)
+        fingerprints.add(manifest.fingerprint)
+        assert Schema.load(tmp_path / "out").group("item").num_positions == 8
+    assert len(fingerprints) == 1
+
+
+def test_object_tables_of_several_types(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "e.csv", index=False)
+    (tmp_path / "o").mkdir()
+    parts = [
+        pd.DataFrame({"object": [4], "color": [None]}),
+        pd.DataFrame({"object": [5.0], "color": ["red"]}),
+        pd.DataFrame({"object": ["6"], "color": ["blue"]}),
+    ]
+    for number, part in enumerate(parts):
+        part.to_parquet(tmp_path / f"o/{number}.parquet")
+    group = Group("item", objects="o", features=(Feature("color"),))
+    prepared(tmp_path, tmp_path / "e.csv", schema=Schema((group,), ("item",)))
+    assert objects_of(tmp_path) == ["4", "5", "6"]
+
+
+def test_a_bad_id_of_a_table_takes_no_place(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("object,color\n,x\n0,tea\n5,rice\n")
+    (tmp_path / "e.csv").write_text(f"{HEADER}1,0,{START}\n1,5,{START}\n")
+    group = Group("item", objects="o.csv", features=(Feature("color"),))
+    schema = Schema((group,), ("item",))
+    manifest = prepared(tmp_path, tmp_path / "e.csv", schema=schema, on_bad_rows="skip")
+    assert manifest.rejected == {"null id": 1}
+    assert not any("no features" in note for note in manifest.notes)
+
+
+@pytest.mark.parametrize("ending", ["", "\n"])
+def test_parts_without_rows(tmp_path: Path, fingerprint: str, ending: str) -> None:
+    (tmp_path / "parts").mkdir()
+    FRAME.to_csv(tmp_path / "parts/a.csv", index=False)
+    (tmp_path / "parts/b.csv").touch()
+    (tmp_path / "parts/c.csv").write_text(f"user,object,time{ending}")
+    (tmp_path / "parts/d.jsonl").touch()
+    assert prepared(tmp_path, tmp_path / "parts").fingerprint == fingerprint
+
+
+def test_what_is_no_separator_or_encoding_is_told(tmp_path: Path) -> None:
+    for separator in ("::", "¦"):
+        with pytest.raises(
+            UserError, match=r"csv\.separator is '.*': expected one ASCII character"
+        ):
+            with_csv(separator=separator)
+    FRAME.to_csv(tmp_path / "e.csv", index=False)
+    for encoding in ("utf_16", "undefined"):
+        with pytest.raises(UserError, match=f"is not {encoding.upper()}; save it as UTF-8"):
+            prepared(tmp_path, tmp_path / "e.csv", schema=with_csv(encoding=encoding))
+
+
+def test_wide_files_and_long_ids_are_read(tmp_path: Path) -> None:
+    names = ["user", "object", "time", *(f"column{n}" for n in range(20_000))]
+    values = ["1", "5" * 5000, str(START), *["0"] * 20_000]
+    (tmp_path / "e.csv").write_text(",".join(names) + "\n" + ",".join(values) + "\n")
+    prepared(tmp_path, tmp_path / "e.csv")
+    assert objects_of(tmp_path) == ["5" * 5000]
+
+
+def test_duplicates_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    pd.concat([FRAME, FRAME[:1]]).to_csv(tmp_path / "e.csv", index=False)
+    schema = Schema((Group("item"),), ("item",), duplicates="fail")
+    manifest = prepared(tmp_path, tmp_path / "e.csv", schema=schema, on_bad_rows="skip")
+    assert [(s.rows, s.kept) for s in manifest.sources] == [(5, 4)]
+    assert manifest.rejected == {"duplicate": 1}
+
+
+def test_overwrite_keeps_what_it_did_not_write_and_follows_links(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "e.csv", index=False)
+    prepared(tmp_path, tmp_path / "e.csv")
+    (tmp_path / "out/notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"out/notes\.txt: preparation did not write it"):
+        prepared(tmp_path, tmp_path / "e.csv")
+    (tmp_path / "out/notes.txt").unlink()
+    (tmp_path / "link").symlink_to("out")
+    events = [str(tmp_path / "e.csv")]
+    prepare(ITEM, tmp_path / "link", events, overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    # One that was killed when all was done but to remove the old.
+    (tmp_path / ".out.replaced/objects").mkdir(parents=True)
+    prepared(tmp_path, tmp_path / "e.csv")
+    assert not (tmp_path / ".out.replaced").exists()
+
+
+def test_a_split_by_milliseconds_needs_no_unit(tmp_path: Path) -> None:
+    FRAME.assign(time=FRAME["time"] * 1000).to_csv(tmp_path / "e.csv", index=False)
+    starts = {"validation_start": 1000 * (START + 40), "test_start": 1000 * (START + 70)}
+    schema = Schema((Group("item"),), ("item",), split=Split("time", **starts))
+    targets = prepared(tmp_path, tmp_path / "e.csv", schema=schema).targets
+    assert [targets[split]["item"] for split in ("train", "validation", "test")] == [2, 1, 1]
