@@ -22,7 +22,7 @@ from data_pipeline.prepare.parsing import (
 )
 from data_pipeline.prepare.partitions import Partitions
 from data_pipeline.prepare.rejections import Rejections
-from data_pipeline.prepare.tables import Source, Table
+from data_pipeline.prepare.tables import Source, Table, group_values
 from data_pipeline.prepare.times import Survey, parse_times, survey
 from data_pipeline.readers import Batch, estimate_rows, read_batches
 from data_pipeline.schema import Columns, Group, Schema
@@ -135,7 +135,7 @@ class Ingest:
                 if not self.schema.user_id_type:
                     types["user"].see(batch, table.columns.user, everything)
                 for group in undeclared:
-                    of_group = _of_group(batch, table, group)
+                    of_group = _of_group(batch, table, group, self.schema)
                     types[group.name].see(batch, table.columns.object, of_group)
                 if not self.schema.time_unit:
                     found = survey(batch.table[table.columns.time])
@@ -162,7 +162,7 @@ class Ingest:
         columns = table.columns
         names = [columns.user, columns.object, columns.time]
         if table.group is None:
-            names.append(columns.group)
+            names.append(group_values(self.schema, columns)[0])
         if table.is_labelled:
             names += [*self._label_columns(table), *self._place_columns(table).values()]
         elif self._has_actions(table):
@@ -252,8 +252,12 @@ class Ingest:
         """The position of each log row's group in the schema; -1 for an unknown group."""
         names = [group.name for group in self.schema.groups]
         if table.group is None:
-            column = table.columns.group
-            return parse_choice(data[column], column, names, "group")
+            column, values = group_values(self.schema, table.columns)
+            owners = [names.index(name) for name, of_group in values.items() for _ in of_group]
+            choices = [value for of_group in values.values() for value in of_group]
+            what = "group" if table.columns.group else "action"
+            positions, problems = parse_choice(data[column], column, choices, what)
+            return np.append(owners, -1)[positions], problems
         return np.full(data.num_rows, names.index(table.group)), []
 
     def _ids_and_actions(
@@ -281,18 +285,19 @@ def _id_batches(table: Table, schema: Schema) -> Iterator[Batch]:
     columns = table.columns
     names = [columns.user, columns.object]
     if table.group is None:
-        names.append(columns.group)
+        names.append(group_values(schema, columns)[0])
     if not schema.time_unit:
         names.append(columns.time)
     for file in table.files:
         yield from read_batches(file, names, csv=schema.csv)
 
 
-def _of_group(batch: Batch, table: Table, group: Group) -> np.ndarray:
+def _of_group(batch: Batch, table: Table, group: Group, schema: Schema) -> np.ndarray:
     """Which rows of a batch are of one group: bool [rows]."""
     if table.group is not None:
         return np.ones(batch.table.num_rows, bool)
-    return as_strings(batch.table[table.columns.group]) == group.name
+    column, values = group_values(schema, table.columns)
+    return np.isin(as_strings(batch.table[column]).astype(str), values[group.name])
 
 
 def _action_column(columns: Columns) -> str:

@@ -1,5 +1,6 @@
 """Values of columns, checked and converted as whole arrays."""
 
+import ast
 import dataclasses
 from typing import Literal
 
@@ -13,6 +14,7 @@ from data_pipeline.plain_types import as_floats, as_text
 
 # As it may be written where others of its column have a fraction, too.
 _INTEGER = r"^(0|-?[1-9][0-9]*)(\.0+)?$"
+_WHOLE = r"^-?[0-9]+\.0$"
 IdType = Literal["int", "string"]
 
 
@@ -189,14 +191,19 @@ def as_strings(column: pa.ChunkedArray) -> np.ndarray:
     >>> as_strings(pa.chunked_array([[1.0, None]])).tolist()
     ['1', None]
     """
-    return as_text(column).to_pandas().astype(object).where(lambda s: s.notna(), None).to_numpy()
+    text = as_text(column)
+    # Integers of a column of floats, as some that lack one become.
+    if text.null_count < len(text) and pc.all(pc.match_substring_regex(text, _WHOLE)).as_py():
+        text = pc.replace_substring_regex(text, r"\.0$", "")
+    return text.to_pandas().astype(object).where(lambda s: s.notna(), None).to_numpy()
 
 
 def as_lists(column: pa.ChunkedArray, separator: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the values of a multi-valued feature.
 
     Args:
-        column: Lists, or strings to split at `separator`.
+        column: Lists; strings to split at `separator`; or lists as Python and JSON write them,
+            where all are.
         separator: What separates the values of a string.
 
     Returns:
@@ -210,12 +217,26 @@ def as_lists(column: pa.ChunkedArray, separator: str) -> tuple[np.ndarray, np.nd
     """
     array = column.combine_chunks()
     if not (pt.is_list(array.type) or pt.is_large_list(array.type)):
-        array = pc.split_pattern(as_text(column).combine_chunks(), separator)
+        array = _written_lists(as_text(column).combine_chunks())
+    if not pt.is_list(array.type):
+        array = pc.split_pattern(array, separator)
     owners = pc.list_parent_indices(array).to_numpy()
     values = as_strings(pa.chunked_array([pc.list_flatten(array)]))
     stripped = np.array([value.strip() if value else "" for value in values], object)
     has_text = stripped != ""
     return stripped[has_text], np.bincount(owners[has_text], minlength=len(array))
+
+
+def _written_lists(text: pa.Array) -> pa.Array:
+    """Lists of what are lists in brackets, all of them; otherwise the text as it is."""
+    in_brackets = pc.match_substring_regex(text, r"^\s*(\[.*\])?\s*$")
+    if text.null_count == len(text) or not pc.all(in_brackets).as_py():
+        return text
+    try:
+        lists = [ast.literal_eval(value) if value else None for value in text.to_pylist()]
+        return pa.array([[str(v) for v in row] if row else row for row in lists])
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return text
 
 
 def format_value(column: pa.ChunkedArray, position: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_pipeline.core.errors import UserError
 from data_pipeline.files import expand
-from data_pipeline.schema import Columns, Schema
+from data_pipeline.schema import Columns, Group, Schema
 
 
 @dataclasses.dataclass
@@ -96,11 +96,12 @@ def _common_tables(schema: Schema, events: Sequence[str]) -> list[Table]:
         groups = [group for group in schema.groups if not group.events]
         if not groups:
             raise UserError("common events are given, but every group names a table of its own")
-        if not schema.columns.group and len(groups) != 1:
+        if not schema.columns.group and len(groups) != 1 and not _actions_tell(schema, groups):
             raise UserError(
-                f"columns.group: missing; the common events may be of {len(groups)} groups"
+                f"columns.group: missing; the common events may be of {len(groups)} groups, and "
+                "their actions do not tell (each needs some, none in common)"
             )
-        name = None if schema.columns.group else groups[0].name
+        name = None if schema.columns.group or len(groups) > 1 else groups[0].name
         return [Table(files, schema.columns, name, False)]
     for group in schema.groups:
         if not group.events and not group.impressions:
@@ -108,3 +109,30 @@ def _common_tables(schema: Schema, events: Sequence[str]) -> list[Table]:
                 f"group {group.name!r} names no table of events, and no common events are given"
             )
     return []
+
+
+def group_values(schema: Schema, columns: Columns) -> tuple[str, dict[str, tuple[str, ...]]]:
+    """Returns the column that tells the group of an event, and by group its values there.
+
+    It is that of groups; where there is none, the actions tell.
+
+    Args:
+        schema: The schema.
+        columns: Of a table that holds several groups.
+
+    Example:
+
+    >>> groups = (Group("item", actions=("view", "buy")), Group("query", actions=("search",)))
+    >>> group_values(Schema(groups, ("item",)), Columns(action="what"))
+    ('what', {'item': ('view', 'buy'), 'query': ('search',)})
+    """
+    if columns.group:
+        return columns.group, {group.name: (group.name,) for group in schema.groups}
+    return columns.action, {group.name: group.actions for group in schema.groups}
+
+
+def _actions_tell(schema: Schema, groups: Sequence[Group]) -> bool:
+    """Whether an action tells the group that it is of."""
+    actions = [action for group in groups for action in group.actions]
+    all_have_some = all(group.actions for group in groups)
+    return bool(schema.columns.action) and all_have_some and len(set(actions)) == len(actions)

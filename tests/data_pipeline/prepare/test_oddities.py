@@ -21,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline.core.errors import UserError
+from data_pipeline.fingerprints import NO_VALUE
 from data_pipeline.manifest import Manifest
 from data_pipeline.prepare.pipeline import prepare
-from data_pipeline.schema import Columns, Csv, Feature, Group, Schema, Split
+from data_pipeline.schema import Columns, Csv, Feature, Group, Schema, Split, Vocabulary
 from tests.data_pipeline.prepare.failures import HEADER, ITEM, failure
 
 START = 1_700_000_000
@@ -615,3 +616,41 @@ def test_a_split_by_milliseconds_needs_no_unit(tmp_path: Path) -> None:
     schema = Schema((Group("item"),), ("item",), split=Split("time", **starts))
     targets = prepared(tmp_path, tmp_path / "e.csv", schema=schema).targets
     assert [targets[split]["item"] for split in ("train", "validation", "test")] == [2, 1, 1]
+
+
+def test_the_action_tells_the_group_where_no_column_does(tmp_path: Path) -> None:
+    frame = FRAME.assign(what=["view", "search", "buy", "search"])
+    frame.to_csv(tmp_path / "e.csv", index=False)
+    groups = (Group("item", actions=("view", "buy")), Group("query", actions=("search",)))
+    schema = Schema(groups, ("item",), columns=Columns(action="what"))
+    manifest = prepared(tmp_path, tmp_path / "e.csv", schema=schema)
+    assert manifest.events == {"item": 2, "query": 2}
+    frame.assign(what="steal").to_csv(tmp_path / "e.csv", index=False)
+    with pytest.raises(UserError, match="column 'what': 'steal': expected one of view, buy, searc"):
+        prepared(tmp_path, tmp_path / "e.csv", schema=schema)
+
+
+@pytest.mark.parametrize("tags", [["['a', 'b']", "[]", '["c"]'], ["a|b", "", "c"]])
+def test_lists_may_be_written_out(tmp_path: Path, tags: list[str]) -> None:
+    FRAME.to_csv(tmp_path / "e.csv", index=False)
+    pd.DataFrame({"object": [4, 5, 6], "tag": tags}).to_csv(tmp_path / "o.csv", index=False)
+    feature = Feature("tag", multivalued=True)
+    group = Group("item", objects="o.csv", features=(feature,))
+    schema = Schema((group,), ("item",), vocabularies=(Vocabulary("tag", min_count=1),))
+    prepared(tmp_path, tmp_path / "e.csv", schema=schema)
+    found = pq.read_table(tmp_path / "out/objects/item.parquet").to_pylist()
+    lengths = {row["object"]: len(row["fingerprint:tag"]) for row in found}
+    assert lengths == {4: 2, 5: 0, 6: 1}
+
+
+def test_ids_of_another_group_are_known_from_a_column_of_floats(tmp_path: Path) -> None:
+    """As pandas writes integers of which some are missing."""
+    FRAME.to_csv(tmp_path / "e.csv", index=False)
+    table = pd.DataFrame({"object": [4, 5, 6], "twin": [5.0, None, 4.0]})
+    table.to_csv(tmp_path / "o.csv", index=False)
+    group = Group("item", objects="o.csv", features=(Feature("twin", vocabulary="item"),))
+    schema = Schema((group,), ("item",), vocabularies=(Vocabulary("item", min_count=1),))
+    prepared(tmp_path, tmp_path / "e.csv", schema=schema)
+    found = pq.read_table(tmp_path / "out/objects/item.parquet").to_pandas().set_index("object")
+    assert found.loc[4, "fingerprint:twin"] == found.loc[5, "fingerprint"]
+    assert found.loc[5, "fingerprint:twin"] == NO_VALUE
