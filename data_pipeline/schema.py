@@ -16,6 +16,8 @@ import pydantic
 
 from data_pipeline.core.errors import UserError
 from data_pipeline.schema_parts import (
+    PACKED_LIST,
+    PACKED_POSITION,
     Columns,
     Csv,
     Feature,  # noqa: F401 - All parts are imported from here.
@@ -174,7 +176,11 @@ class Schema:
         Those that the schema names, of a group that has logged candidates.
         """
         columns = self.impression_columns(name)
-        named = {"list": columns.list, "position": columns.position}
+        is_packed = bool(columns.separator)
+        named = {
+            "list": columns.list or (PACKED_LIST if is_packed else ""),
+            "position": columns.position or (PACKED_POSITION if is_packed else ""),
+        }
         return {k: v for k, v in named.items() if v and self.group(name).impressions}
 
     def vocabulary(self, name: str) -> Vocabulary:

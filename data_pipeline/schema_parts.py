@@ -8,6 +8,10 @@ import pydantic
 _STRICT = pydantic.ConfigDict(extra="forbid")
 
 
+# Columns that the rows of packed lists get: no file has columns of such names.
+PACKED_LIST, PACKED_POSITION = "(list)", "(position)"
+
+
 @dataclasses.dataclass(frozen=True)
 class Columns:
     """Names of the columns of a table of events, or of labelled targets.
@@ -23,6 +27,9 @@ class Columns:
             labelled targets only. Metrics, and losses by pairs, then compare those of one list.
         position: Where in the list it was shown: an integer of 0 or more; labelled targets only.
             A model learns how much is taken at each, and scores all as at the first.
+        separator: Where a row of labelled targets is a whole list: what separates the objects of
+            `object`, first to last, and those of `label`, which were taken. Columns of lists need
+            it, too. The list is the row then, and the position that in it, unless columns say so.
 
     Example:
 
@@ -40,6 +47,7 @@ class Columns:
     label: str = "label"
     list: str = ""
     position: str = ""
+    separator: str = ""
 
 
 NULL_WORDS = ("", "NULL", "null", "\\N", "NaN", "nan", "None", "<NA>")

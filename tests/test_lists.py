@@ -239,3 +239,77 @@ def test_bad_places(tmp_path: Path, session: str, rank: str, message: str) -> No
     shown = f"user,object,time,click,session,rank\n1,5,8,1,a,1\n1,6,8,0,{session},{rank}\n"
     told = failure(tmp_path, SCHEMA, shown=shown, clicks="user,object,time\n1,5,8\n")
     assert told.startswith(f"shown.csv: row 2: {message}")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_lists_may_be_packed_in_rows(tmp_path: Path, kind: str) -> None:
+    """The same data as with a row for each candidate."""
+    lists = [
+        (1, 1_700_000_000, [5, 7, 9], [7]),
+        (2, 1_700_000_100, [7], []),
+        (1, 1_700_000_200, [9, 5], [5, 9]),
+    ]
+    rows = [
+        {"user": u, "object": o, "time": t, "click": int(o in taken), "session": n, "rank": rank}
+        for n, (u, t, shown, taken) in enumerate(lists)
+        for rank, o in enumerate(shown)
+    ]
+    clicks = [{"user": u, "object": o, "time": t} for u, t, _, taken in lists for o in taken]
+    pd.DataFrame(clicks).to_csv(tmp_path / "clicks.csv", index=False)
+    packed = pd.DataFrame(lists, columns=["user", "time", "object", "click"])
+    if kind == "csv":
+        text = {
+            name: packed[name].map(lambda ids: "|".join(map(str, ids)))
+            for name in ("object", "click")
+        }
+        packed.assign(**text).to_csv(tmp_path / "packed.csv", index=False)
+    elif kind == "jsonl":
+        packed.to_json(tmp_path / "packed.jsonl", orient="records", lines=True)
+    else:
+        packed.to_parquet(tmp_path / "packed.parquet")
+    pd.DataFrame(rows).to_csv(tmp_path / "shown.csv", index=False)
+    found = []
+    for impressions, columns in (
+        ("shown.csv", Columns(label="click", list="session", position="rank")),
+        (f"packed.{kind}", Columns(label="click", separator="|")),
+    ):
+        group = Group(
+            "hotel", impressions=impressions, events="clicks.csv", impression_columns=columns
+        )
+        out = tmp_path / impressions.replace(".", "_")
+        prepare(Schema((group,), ("hotel",)), out, base_dir=tmp_path)
+        data = EagerData(out)
+        found.append(
+            [
+                (int(u), o, y, p)
+                for inputs, labels in data.batches("train", BatchOptions(look_ups=False))
+                for u, o, y, p in zip(
+                    tf.gather(inputs["user"], inputs["candidates"]["hotel"].value_rowids()).numpy(),
+                    inputs["candidates"]["hotel"].flat_values.numpy().tolist(),
+                    labels.numpy().tolist(),
+                    inputs["positions"]["hotel"].flat_values.numpy().tolist(),
+                    strict=True,
+                )
+            ]
+        )
+        assert data.schema.group("hotel").num_positions == 3
+    assert sorted(found[0]) == sorted(found[1])
+
+
+def test_what_packed_lists_cannot_be(tmp_path: Path) -> None:
+    clicks = "user,object,time\n1,5,1700000000\n"
+    group = Group(
+        "hotel",
+        impressions="shown.csv",
+        events="clicks.csv",
+        impression_columns=Columns(separator="|"),
+    )
+    schema = Schema((group,), ("hotel",))
+    for row, expected in (
+        ("1,5|6,1700000000,7", "row 1: column 'label': '7': expected objects of 'object', which"),
+        ("1,,1700000000,", "row 1: '': has 0 values: expected 1"),
+    ):
+        shown = f"user,object,time,label\n{row}\n"
+        assert failure(tmp_path, schema, shown=shown, clicks=clicks).startswith(
+            f"shown.csv: {expected}"
+        )

@@ -11,6 +11,7 @@ from data_pipeline.core.errors import UserError
 from data_pipeline.core.progress import Progress
 from data_pipeline.prepare.found_types import FoundType
 from data_pipeline.prepare.objects import Objects, open_objects
+from data_pipeline.prepare.packed import unpacked
 from data_pipeline.prepare.parsing import (
     Problem,
     as_strings,
@@ -26,6 +27,7 @@ from data_pipeline.prepare.tables import Source, Table, group_values
 from data_pipeline.prepare.times import Survey, parse_times, survey
 from data_pipeline.readers import Batch, estimate_rows, read_batches
 from data_pipeline.schema import Columns, Group, Schema
+from data_pipeline.schema_parts import PACKED_LIST, PACKED_POSITION
 
 # In `label` of a partition: an event, which is no labelled target. Others have a bit for each of
 # `Schema.label_columns`.
@@ -93,7 +95,10 @@ class Ingest:
                 number_unit = self._surveys.get(str(file), Survey()).number_unit
                 source = Source(str(file), table.columns)
                 self.sources.append(source)
-                for batch in read_batches(file, self._column_names(table), csv=self.schema.csv):
+                for batch in _read(file, table, self._column_names(table), self.schema):
+                    if table.is_packed:
+                        batch, strange = unpacked(batch, table.columns, self._label_columns(table))
+                        self._rejections.add(strange)
                     events = self._check(batch, table, number_unit)
                     if len(events["user"]):
                         partitions.add(events)
@@ -289,7 +294,16 @@ def _id_batches(table: Table, schema: Schema) -> Iterator[Batch]:
     if not schema.time_unit:
         names.append(columns.time)
     for file in table.files:
-        yield from read_batches(file, names, csv=schema.csv)
+        for batch in _read(file, table, names, schema):
+            yield unpacked(batch, columns, ())[0] if table.is_packed else batch
+
+
+def _read(file: Path, table: Table, names: Sequence[str], schema: Schema) -> Iterator[Batch]:
+    """The batches of a file; of packed lists all columns but the users' and times' may be lists."""
+    own = [name for name in names if name not in (PACKED_LIST, PACKED_POSITION)]
+    columns = table.columns
+    lists = [n for n in own if n not in (columns.user, columns.time)] if table.is_packed else []
+    yield from read_batches(file, own, lists, schema.csv)
 
 
 def _of_group(batch: Batch, table: Table, group: Group, schema: Schema) -> np.ndarray:

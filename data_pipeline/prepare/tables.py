@@ -55,6 +55,11 @@ class Table:
     group: str | None
     is_labelled: bool
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether a log row is a whole list of what was shown."""
+        return self.is_labelled and bool(self.columns.separator)
+
 
 def find_tables(schema: Schema, events: Sequence[str], base: Path) -> list[Table]:
     """Finds the tables that a schema and `--events` name.
