@@ -17,6 +17,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -64,13 +65,25 @@ def score_file(saved_model: str | Path, requests: str | Path) -> Iterator[dict[s
         except ValueError as error:
             raise UserError(f"{requests}: row {number}: {error}") from error
         if signatures is None:
-            signatures = tf.saved_model.load(str(saved_model)).signatures
+            signatures = _signatures(saved_model)
         outputs = signatures[signature_name(schema, target, "score_candidates")](**tensors)
         count = len(request.candidates)
         yield {
             "scores": outputs[SCORE][0, :count].numpy().tolist(),
             "logits": outputs[LOGIT][0, :count].numpy().tolist(),
         }
+
+
+def _signatures(saved_model: str | Path) -> Any:
+    import tensorflow as tf
+
+    try:
+        return tf.saved_model.load(str(saved_model)).signatures
+    except Exception as error:  # Of a damaged one, many kinds.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{saved_model}: cannot be loaded ({reason}); export the run again"
+        ) from error
 
 
 def read_requests(path: str | Path) -> Iterator[tuple[int, Request]]:

@@ -1,5 +1,6 @@
 """What every command line of the package shares: how it starts, explains itself and fails."""
 
+import errno
 import os
 import re
 import signal
@@ -51,7 +52,7 @@ def run(command: Callable[[], None], renamed: Mapping[str, str] | None = None) -
     _explain(command.__module__)
     _parse(renamed or {})
     import_tensorflow_quietly()
-    from tensorflow.errors import DataLossError
+    from tensorflow.errors import DataLossError, ResourceExhaustedError
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
@@ -71,9 +72,12 @@ def run(command: Callable[[], None], renamed: Mapping[str, str] | None = None) -
         sys.exit(1)
     except DataLossError:
         _fail("the prepared data is damaged: a record does not match its checksum", 1)
+    except (MemoryError, ResourceExhaustedError):
+        _fail("memory ran out: close what else runs, or ask for less at once (see --helpfull)", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}", 1)
+        advice = "; what was half written is removed" if error.errno == errno.ENOSPC else ""
+        _fail(f"{where}{error.strerror or error}{advice}", 1)
     except _Interrupted as error:
         _fail("interrupted", 128 + error.number)
 

@@ -139,3 +139,19 @@ def test_a_second_signal_ends_at_once() -> None:
         assert process.stdout.readline() == "cleaning\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        ("MemoryError", "error: memory ran out: close what else runs, or ask for less at once"),
+        ("OSError(28, 'No space left on device')", "error: No space left on device; what was half"),
+    ],
+)
+def test_what_the_machine_lacks_is_a_line(raised: str, expected: str) -> None:
+    code = f"from data_pipeline.core import cli\ndef body():\n    raise {raised}\ncli.run(body)"
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(expected)
+    assert done.stderr.count("\n") == 1
