@@ -67,14 +67,14 @@ def test_a_killed_training_ends_as_if_undisturbed(data_dir: Path, tmp_path: Path
     arguments = (
         f"--data_dir={data_dir}",
         "--model=bpr",
-        "--epochs=8",
+        "--epochs=4",
         "--width=8",
         "--groups=item",
     )
     whole = (*arguments, "--model_dir=whole")
     assert processes.run_module("atrank_tf.train", whole, tmp_path).returncode == 0
     killed = (*arguments, "--model_dir=killed")
-    killed_until_done("atrank_tf.train", killed, tmp_path, 2 * RUNS, 9.0)
+    killed_until_done("atrank_tf.train", killed, tmp_path, 1 + RUNS // 2, 8.0)
     runs = [RunDirectory(tmp_path / name).load_last() for name in ("whole", "killed")]
     for weight, expected in zip(runs[1].weights, runs[0].weights, strict=True):
         np.testing.assert_array_equal(weight.numpy(), expected.numpy())
