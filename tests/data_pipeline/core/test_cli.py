@@ -120,8 +120,8 @@ STUBBORN = """
 import time
 from data_pipeline.core import cli
 def body():
-    print("began", flush=True)
     try:
+        print("began", flush=True)
         time.sleep(60)
     finally:
         print("cleaning", flush=True)
