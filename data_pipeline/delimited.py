@@ -20,7 +20,6 @@ import pyarrow.csv as pa_csv
 
 from data_pipeline.core.errors import UserError
 from data_pipeline.files import is_compressed, open_bytes
-from data_pipeline.plain_types import numbers
 from data_pipeline.schema_parts import Csv
 
 _BLOCK_BYTES = 1 << 24
@@ -142,8 +141,6 @@ def find_dialect(path: Path, columns: Sequence[str], settings: Csv, kind: str) -
     with _open_text(path, encoding) as text:
         try:
             line = next((line for line in text if line.strip()), "")
-        except csv.Error as error:
-            raise _quote_error(path, 0, [], str(error)) from error
         except UnicodeError as error:
             raise undecodable(path, encoding) from error
     if not line:
@@ -284,7 +281,7 @@ def _read_plain(path: Path, columns: Sequence[str], dialect: Dialect) -> Iterato
             for batch in reader:
                 # A block may have been parsed ahead: what lies beyond this batch waits.
                 skipped = np.array([m.row for m in malformed], np.int64)
-                of_batch = numbers(next_row, batch.num_rows, skipped)
+                of_batch = _next_rows(next_row, batch.num_rows, skipped)
                 last = int(of_batch[-1]) if len(of_batch) else next_row - 1
                 while last + 1 in skipped:
                     last += 1
@@ -300,6 +297,12 @@ def _read_plain(path: Path, columns: Sequence[str], dialect: Dialect) -> Iterato
     if malformed:
         nothing = pa.table({column: pa.array([], pa.string()) for column in columns})
         yield Rows(nothing, np.zeros(0, np.int64), tuple(malformed))
+
+
+def _next_rows(first: int, count: int, skipped: np.ndarray) -> np.ndarray:
+    """The next numbers of rows from the first on, those that were skipped left out: [count]."""
+    candidates = np.arange(first, first + count + len(skipped))
+    return candidates[~np.isin(candidates, skipped)][:count]
 
 
 class _Lines:

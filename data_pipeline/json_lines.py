@@ -105,13 +105,9 @@ def _table(path: Path, last_row: int, rows: list[list[Any]], columns: Sequence[s
         return pa.table({"": pa.nulls(len(rows))})
     arrays = []
     for column, values in zip(columns, zip(*rows, strict=True), strict=True):
-        of_column: Sequence[Any] = values
-        kind = pa.string()
-        if any(isinstance(value, list) for value in values):
-            of_column = [v if v is None or isinstance(v, list) else [v] for v in values]
-            kind = pa.list_(pa.string())
+        has_lists = any(isinstance(value, list) for value in values)
         try:
-            arrays.append(pa.array(of_column, kind))
+            arrays.append(pa.array(values, pa.list_(pa.string()) if has_lists else pa.string()))
         except UnicodeEncodeError as error:
             bad = next(i for i, value in enumerate(values) if _is_broken(value))
             raise UserError(

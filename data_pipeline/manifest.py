@@ -110,8 +110,8 @@ class Manifest:
 
     def save(self, directory: str | Path) -> None:
         """Writes `manifest.json` in `directory`."""
-        text = json.dumps(json_files.sealed(dataclasses.asdict(self)), indent=2)
-        (Path(directory) / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+        values = json_files.sealed(dataclasses.asdict(self))
+        json_files.write(Path(directory) / FILE_NAME, values)
 
     @classmethod
     def load(cls, directory: str | Path) -> "Manifest":

@@ -121,20 +121,3 @@ def _uuids(column: pa.ChunkedArray) -> pa.ChunkedArray:
         None if value is None else str(uuid.UUID(bytes=value)) for value in column.to_pylist()
     ]
     return pa.chunked_array([pa.array(values, pa.string())])
-
-
-def numbers(first: int, count: int, skipped: np.ndarray) -> np.ndarray:
-    """Returns the next row numbers, those that were skipped left out: int64 [count].
-
-    Args:
-        first: The number to begin with.
-        count: How many.
-        skipped: Numbers that were skipped, ascending.
-
-    Example:
-
-    >>> numbers(4, 3, np.array([2, 5])).tolist()
-    [4, 6, 7]
-    """
-    candidates = np.arange(first, first + count + len(skipped))
-    return candidates[~np.isin(candidates, skipped)][:count]

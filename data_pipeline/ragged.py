@@ -133,27 +133,6 @@ def spread(rows: tf.RaggedTensor, row_values: tf.Tensor) -> tf.RaggedTensor:
     return like(rows, per_value(rows, row_values))
 
 
-def group_rows(values: tf.Tensor, rows: tf.RaggedTensor, owners: tf.Tensor) -> tf.RaggedTensor:
-    """Divides values into the rows of what they are of, in their order: [batch, (values), ...].
-
-    Args:
-        values: [n, ...].
-        rows: A ragged batch [batch, (length)].
-        owners: Which value of `rows` each is of, int64 [n].
-
-    Example:
-
-    >>> rows = tf.ragged.constant([[7, 8], [9]])
-    >>> group_rows(tf.constant([1, 2, 3]), rows, tf.constant([2, 0, 1])).to_list()
-    [[2, 3], [1]]
-    """
-    owner_rows = tf.gather(row_ids(rows), owners)
-    order = tf.argsort(owner_rows, stable=True)
-    return from_value_rowids(
-        tf.gather(values, order), tf.gather(owner_rows, order), nrows=rows.nrows(), validate=False
-    )
-
-
 def concat_rows(batches: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
     """Joins ragged batches row by row, as `tf.concat(batches, axis=1)` does.
 

@@ -5,7 +5,7 @@ import dataclasses
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -205,30 +205,32 @@ def readable(file: Path) -> Iterator[None]:
 
 
 def _read(file: Path, columns: list[str], lists: Sequence[str], csv: Csv) -> Iterator[Batch]:
-    kind = kind_of(file)
-    next_row = 1
+    kind, in_path = kind_of(file), path_columns(file)
+    own = [column for column in columns if column not in in_path]
     if kind in ("csv", "tsv"):
-        in_path = path_columns(file)
-        dialect = find_dialect(file, [c for c in columns if c not in in_path], csv, kind)
+        dialect = find_dialect(file, own, csv, kind)
         if dialect is None:
             return
-        own = _require(file, columns, dialect.names)
-        for rows in read_delimited(file, own, dialect, csv):
-            yield _batch(file, rows, columns, csv, dialect.described)
+        in_file = _require(file, columns, dialect.names, in_path)
+        for rows in read_delimited(file, in_file, dialect, csv):
+            yield _batch(file, rows, columns, in_path, csv, dialect.described)
         return
-    tables = _read_parquet(file, columns, lists) if kind == "parquet" else None
-    if tables is None:
-        in_path = path_columns(file)
-        tables = read_json_lines(file, [c for c in columns if c not in in_path], lists)
+    if kind == "parquet":
+        tables = _read_parquet(file, columns, lists, in_path)
+    else:
+        tables = read_json_lines(file, own, lists)
+    next_row = 1
     for table in tables:
         found = np.arange(next_row, next_row + table.num_rows)
         next_row += table.num_rows
-        yield _batch(file, Rows(table, found, ()), columns, csv, "")
+        yield _batch(file, Rows(table, found, ()), columns, in_path, csv, "")
 
 
-def _batch(file: Path, rows: Rows, columns: list[str], csv: Csv, layout: str) -> Batch:
+def _batch(
+    file: Path, rows: Rows, columns: list[str], in_path: Mapping[str, str], csv: Csv, layout: str
+) -> Batch:
     """A batch of all columns, those of the file's path among them."""
-    in_path, words = path_columns(file), list(csv.nulls)
+    words = list(csv.nulls)
     arrays = []
     for column in columns:
         if column in rows.table.column_names:
@@ -241,9 +243,11 @@ def _batch(file: Path, rows: Rows, columns: list[str], csv: Csv, layout: str) ->
     return Batch(str(file), rows.numbers, table, rows.malformed, layout)
 
 
-def _read_parquet(file: Path, columns: list[str], lists: Sequence[str]) -> Iterator[pa.Table]:
+def _read_parquet(
+    file: Path, columns: list[str], lists: Sequence[str], in_path: Mapping[str, str]
+) -> Iterator[pa.Table]:
     parquet = pq.ParquetFile(file)
-    own = _require(file, columns, parquet.schema_arrow.names)
+    own = _require(file, columns, parquet.schema_arrow.names, in_path)
     for column in own:
         kind = parquet.schema_arrow.field(column).type
         may_be_list = column in lists
@@ -254,11 +258,13 @@ def _read_parquet(file: Path, columns: list[str], lists: Sequence[str]) -> Itera
         yield pa.Table.from_batches([batch])
 
 
-def _require(file: Path, columns: list[str], names: Sequence[str]) -> list[str]:
+def _require(
+    file: Path, columns: list[str], names: Sequence[str], in_path: Mapping[str, str]
+) -> list[str]:
     """Checks that each column is there once, in the file or in its path; returns the file's."""
     for column in columns:
         if names.count(column) > 1:
             raise UserError(f"{file}: column {column!r} is there {names.count(column)} times")
-        if column not in names and column not in path_columns(file):
+        if column not in names and column not in in_path:
             raise UserError(f"{file}: no column {column!r}; its columns are {', '.join(names)}")
     return [column for column in columns if column in names]

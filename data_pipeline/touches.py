@@ -24,8 +24,6 @@ from data_pipeline.schema import Group, Schema
 _HASH_BITS = 40
 # Of a rank.
 _RANK_BITS = 62
-# How many bits a number has: how many of these are not above it.
-_POWERS = [1 << bit for bit in range(62)]
 
 # By field the fingerprint of each object's value: int64 [objects]; of a multi-valued feature all
 # values, [objects, (values)].
@@ -353,7 +351,7 @@ def _ticks(clock: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
 
 def _num_bits(numbers: tf.Tensor) -> tf.Tensor:
     """How many bits numbers of 0 or more have."""
-    powers = tf.constant(_POWERS, tf.int64)
+    powers = tf.constant([1 << bit for bit in range(_RANK_BITS)], tf.int64)
     return tf.searchsorted(powers, numbers, side="right", out_type=tf.int64)
 
 

@@ -90,7 +90,7 @@ class Client:
         transport: type[_Transport] = _Rest if protocol == "rest" else _Grpc
         if not isinstance(tls, bool) and not Path(tls).is_file():
             raise UserError(f"{tls}: no such file; expected a certificate to trust (PEM)")
-        self._transport = transport(address, model, version, timeout, retries, tls, token)
+        self._transport = transport(_Server(address, model, version, timeout, retries, tls, token))
 
     def score(self, requests: Sequence[Request]) -> list[np.ndarray]:
         """Scores candidates: a history is sent, and encoded, once for all of its candidates.
@@ -198,33 +198,27 @@ class Explanation(NamedTuple):
     habits: list[str]
 
 
+class _Server(NamedTuple):
+    """Where a model is served, and how it is asked: see `Client`."""
+
+    address: str
+    model: str
+    version: int | None
+    timeout: float
+    retries: int
+    tls: bool | str | Path
+    token: str
+
+
 class _Transport(Protocol):
-    def __init__(
-        self,
-        address: str,
-        model: str,
-        version: int | None,
-        timeout: float,
-        retries: int,
-        tls: bool | str | Path,
-        token: str,
-    ) -> None: ...
+    def __init__(self, server: _Server) -> None: ...
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs: ...
     def versions(self) -> dict[int, str]: ...
     def close(self) -> None: ...
 
 
 class _Grpc:
-    def __init__(
-        self,
-        address: str,
-        model: str,
-        version: int | None,
-        timeout: float,
-        retries: int,
-        tls: bool | str | Path,
-        token: str,
-    ) -> None:
+    def __init__(self, server: _Server) -> None:
         # Here, since they load TensorFlow, for its messages: who asks by REST does without.
         from tensorflow_serving.apis import (
             get_model_status_pb2,
@@ -235,7 +229,7 @@ class _Grpc:
 
         self._status = get_model_status_pb2
         policy = {
-            "maxAttempts": max(2, retries + 1),
+            "maxAttempts": max(2, server.retries + 1),
             "initialBackoff": "0.1s",
             "maxBackoff": "2s",
             "backoffMultiplier": 2,
@@ -243,7 +237,7 @@ class _Grpc:
             "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
         }
         options = [
-            ("grpc.enable_retries", int(retries > 0)),
+            ("grpc.enable_retries", int(server.retries > 0)),
             (
                 "grpc.service_config",
                 json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": policy}]}),
@@ -251,19 +245,19 @@ class _Grpc:
             ("grpc.max_receive_message_length", _MAX_BYTES),
             ("grpc.per_rpc_retry_buffer_size", _MAX_BYTES),  # Larger requests are not retried.
         ]
-        if tls:
-            trusted = None if isinstance(tls, bool) else Path(tls).read_bytes()
+        if server.tls:
+            trusted = None if isinstance(server.tls, bool) else Path(server.tls).read_bytes()
             credentials = grpc.ssl_channel_credentials(trusted)
-            self._channel = grpc.secure_channel(address, credentials, options)
+            self._channel = grpc.secure_channel(server.address, credentials, options)
         else:
-            self._channel = grpc.insecure_channel(address, options)
-        self._metadata = [("authorization", f"Bearer {token}")] if token else []
+            self._channel = grpc.insecure_channel(server.address, options)
+        self._metadata = [("authorization", f"Bearer {server.token}")] if server.token else []
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._model = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self._spec = model_pb2.ModelSpec(name=model)
-        if version is not None:
-            self._spec.version.value = version
-        self._timeout = timeout
+        self._spec = model_pb2.ModelSpec(name=server.model)
+        if server.version is not None:
+            self._spec.version.value = server.version
+        self._timeout = server.timeout
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
         from tensorflow import make_ndarray
@@ -295,23 +289,14 @@ class _Grpc:
 
 
 class _Rest:
-    def __init__(
-        self,
-        address: str,
-        model: str,
-        version: int | None,
-        timeout: float,
-        retries: int,
-        tls: bool | str | Path,
-        token: str,
-    ) -> None:
-        suffix = f"/versions/{version}" if version is not None else ""
-        scheme = "https" if tls else "http"
-        self._url = f"{scheme}://{address}/v1/models/{model}{suffix}"
-        self._timeout = timeout
+    def __init__(self, server: _Server) -> None:
+        suffix = f"/versions/{server.version}" if server.version is not None else ""
+        scheme = "https" if server.tls else "http"
+        self._url = f"{scheme}://{server.address}/v1/models/{server.model}{suffix}"
+        self._timeout = server.timeout
         self._session = requests.Session()
         policy = Retry(
-            retries,
+            server.retries,
             read=0,  # What was not answered in time is not asked again.
             backoff_factor=0.1,
             status_forcelist=[503],
@@ -320,9 +305,9 @@ class _Rest:
         )
         self._session.mount(f"{scheme}://", requests.adapters.HTTPAdapter(max_retries=policy))
         # With each request: that of a session gives way to the variable REQUESTS_CA_BUNDLE.
-        self._verify = str(tls) if not isinstance(tls, bool) else True
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
+        self._verify = str(server.tls) if not isinstance(server.tls, bool) else True
+        if server.token:
+            self._session.headers["Authorization"] = f"Bearer {server.token}"
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Inputs:
         columns = {name: _plain(values) for name, values in inputs.items()}

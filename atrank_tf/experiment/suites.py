@@ -1,7 +1,7 @@
 """The suites of the paper's experiments: which models are trained, and what each is given."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -84,7 +84,7 @@ def single(schema: Schema) -> list[Entry]:
     >>> entry.settings.model, entry.settings.groups, entry.settings.targets
     ('atrank', ['item'], ['item'])
     """
-    entries = [_one2one(name, schema, schema.target_names[0], name) for name in model_names()]
+    entries = _of_first_target(model_names(), schema)
     trained = [entry for entry in entries if model_class(entry.settings.model).is_trained]
     return [*entries, *map(_other_way, trained)]
 
@@ -119,7 +119,7 @@ def density(schema: Schema) -> list[Entry]:
     """
     untrained = [name for name in model_names() if not model_class(name).is_trained]
     names = [name for name in model_names() if name in {*_paper_models(), *untrained}]
-    return [_one2one(name, schema, schema.target_names[0], name) for name in names]
+    return _of_first_target(names, schema)
 
 
 def ablation(schema: Schema) -> list[Entry]:
@@ -156,6 +156,10 @@ def ablation(schema: Schema) -> list[Entry]:
 
 def _paper_models() -> list[str]:
     return [name for name in model_names() if model_class(name).is_in_paper]
+
+
+def _of_first_target(names: Collection[str], schema: Schema) -> list[Entry]:
+    return [_one2one(name, schema, schema.target_names[0], name) for name in names]
 
 
 def _one2one(model: str, schema: Schema, target: str, label: str) -> Entry:

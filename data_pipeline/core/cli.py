@@ -54,9 +54,7 @@ def run(command: Callable[[], None], renamed: Mapping[str, str] | None = None) -
     import_tensorflow_quietly()
     from tensorflow.errors import DataLossError, ResourceExhaustedError
 
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+    _on_signals(_interrupt)
     sys.unraisablehook = _raise_again
     try:
         command()
@@ -148,10 +146,15 @@ def _parse(renamed: Mapping[str, str]) -> None:
         _fail(f"unexpected argument {rest[1]!r}: every setting is a --flag", 2)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Sets what is done when the process is asked to end."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _end_at_once)
+        if hasattr(signal, name):  # Not all systems have all.
+            signal.signal(getattr(signal, name), handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _on_signals(_end_at_once)
     raise _Interrupted(number)
 
 

@@ -77,10 +77,10 @@ def exchange(new: Path, path: Path) -> None:
     """
     sync_tree(new)
     waiting = _waiting(path)
-    if path.exists():  # Of one that was killed when it was done but for this.
-        shutil.rmtree(waiting, ignore_errors=True)
     try:
         if path.exists():
+            # Of one that was killed when it was done but for this.
+            shutil.rmtree(waiting, ignore_errors=True)
             path.rename(waiting)
         new.rename(path)
     except BaseException:

@@ -216,7 +216,7 @@ def as_lists(column: pa.ChunkedArray, separator: str) -> tuple[np.ndarray, np.nd
     (['drama', 'crime', 'drama'], [2, 0, 1])
     """
     array = column.combine_chunks()
-    if not (pt.is_list(array.type) or pt.is_large_list(array.type)):
+    if not pt.is_list(array.type):
         array = _written_lists(as_text(column).combine_chunks())
     if not pt.is_list(array.type):
         array = pc.split_pattern(array, separator)

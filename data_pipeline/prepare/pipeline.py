@@ -94,10 +94,22 @@ def prepare(
     lock = output.with_name(f".{output.name}.lock")
     with durable.locked(lock, str(output_dir)):
         durable.restore(output)
-        for left in output.parent.glob(f".{output.name}.preparing-*"):  # Of a process killed.
-            shutil.rmtree(left, ignore_errors=True)
+        _clear(output)  # What a process that was killed has left.
         _check_output(output, overwrite)
-        return _prepared(schema, output, events, base_dir, on_bad_rows, memory_budget_mb)
+        try:
+            return _prepared(schema, output, events, base_dir, on_bad_rows, memory_budget_mb)
+        finally:
+            _clear(output)
+
+
+def _clear(output: Path) -> None:
+    """Removes where an output was prepared. No other process does that now: it is locked."""
+    for left in output.parent.glob(f"{_working_prefix(output)}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _working_prefix(output: Path) -> str:
+    return f".{output.name}.preparing-"
 
 
 def _prepared(
@@ -112,19 +124,18 @@ def _prepared(
     tables = find_tables(schema, events, Path(base_dir))
     num_rows = estimate_rows([file for table in tables for file in table.files])
     num_parts = max(_MIN_PARTITIONS, num_rows * _BYTES_PER_EVENT // (memory_budget_mb << 20) + 1)
-    prefix = f".{output.name}.preparing-"
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=prefix) as temporary:
-        work, result = Path(temporary) / "work", Path(temporary) / "result"
-        work.mkdir()
-        result.mkdir()
-        rejections = Rejections(result, skip=on_bad_rows == "skip")
-        ingest = Ingest(schema, Path(base_dir), rejections)
-        partitions = Partitions(work, num_parts)
-        with partitions:
-            ingest.read(tables, partitions)
-        ingest.schema = dataclasses.replace(ingest.schema, split=_split_in_units(ingest.schema))
-        prepared = _write(ingest, partitions, rejections, num_rows, result)
-        durable.exchange(result, output)
+    temporary = Path(tempfile.mkdtemp(dir=output.parent, prefix=_working_prefix(output)))
+    work, result = temporary / "work", temporary / "result"
+    work.mkdir()
+    result.mkdir()
+    rejections = Rejections(result, skip=on_bad_rows == "skip")
+    ingest = Ingest(schema, Path(base_dir), rejections)
+    partitions = Partitions(work, num_parts)
+    with partitions:
+        ingest.read(tables, partitions)
+    ingest.schema = dataclasses.replace(ingest.schema, split=_split_in_units(ingest.schema))
+    prepared = _write(ingest, partitions, rejections, num_rows, result)
+    durable.exchange(result, output)
     return prepared
 
 

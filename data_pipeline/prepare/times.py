@@ -20,6 +20,7 @@ PER_SECOND: dict[str, int] = {"s": 1, "ms": 1000}
 
 _NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
 _COMPACT_DATE = r"^(19[9][0-9]|20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])$"
+_COMPACT_DATES = (19900101, 20991231)
 _LATEST = pd.Timestamp("2200-01-01")
 _LATE_EXPECTED = "a time before the year 2200"
 # Of seconds these would be thousands of years from now.
@@ -227,12 +228,15 @@ def _read(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         zone = getattr(kind, "tz", None)
         stamps = pc.cast(column, pa.timestamp("us", zone), safe=False)
         return nothing, as_floats(pc.cast(stamps, pa.int64()))
+    is_numeric = pt.is_integer(kind) or pt.is_floating(kind)
+    if is_numeric and not _may_be_dates(numbers := as_floats(column)):
+        return numbers, nothing
     text = as_text(column)
     is_compact = pc.match_substring_regex(text, _COMPACT_DATE).fill_null(True)
     if text.null_count < len(text) and pc.all(is_compact).as_py():  # Seconds never look like that.
         return nothing, _microseconds(text.to_pandas())
-    if pt.is_integer(kind) or pt.is_floating(kind):
-        return as_floats(column), nothing
+    if is_numeric:
+        return numbers, nothing
     is_number = pc.match_substring_regex(text, _NUMBER).fill_null(False).to_numpy(False)
     strings = text.to_pandas().to_numpy(object)
     numbers, microseconds = nothing, nothing.copy()
@@ -242,6 +246,12 @@ def _read(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     if is_date.any():
         microseconds[is_date] = _microseconds(pd.Series(strings[is_date]))
     return numbers, microseconds
+
+
+def _may_be_dates(numbers: np.ndarray) -> bool:
+    """Whether numbers are all as large as dates of eight digits: to write them out takes longer."""
+    real = numbers[~np.isnan(numbers)]
+    return bool(np.all((real >= _COMPACT_DATES[0]) & (real <= _COMPACT_DATES[1])))
 
 
 def _microseconds(text: pd.Series) -> np.ndarray:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_pipeline.core import durable
 from data_pipeline.core.errors import UserError
 
 PARTIAL = ".partial-"
@@ -81,8 +82,7 @@ def publish(written: Path, base: Path) -> Path:
     >>> publish(tmp / "published" / ".partial-new", tmp / "published").name
     '2'
     """
-    for path in [*written.rglob("*"), written]:
-        _to_disk(path)
+    durable.sync_tree(written)
     with _locked(base):
         while True:
             version = base / str(max(paths_by_number(base), default=0) + 1)
@@ -92,7 +92,7 @@ def publish(written: Path, base: Path) -> Path:
                 if not version.exists():
                     raise
             else:
-                _to_disk(base)
+                durable.sync(base)
                 return version
 
 
@@ -160,11 +160,3 @@ def _locked(base: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)  # Unlocks, as the end of the process does.
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
