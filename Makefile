@@ -51,13 +51,13 @@ movielens: $(READY) $(ML)/data/manifest.json  ## Trains and evaluates on MovieLe
 	$(PYTHON) -m atrank_tf.evaluate --data_dir=$(ML)/data --model_dir=$(ML) \
 	  --baselines=$(ML)/bpr,$(ML)/popularity
 
-benchmark: $(READY) $(ML)/data/manifest.json  ## Measures speed, and that of other libraries (one to two hours; 4 GB of downloads).
+benchmark: $(READY) $(ML)/data/manifest.json  ## Measures speed, and that of other libraries (takes its time, and downloads much).
 	$(PYTHON) -m benchmarks --data_dir=$(ML)/data --output_dir=runs/benchmark
 
 test: $(READY)  ## Runs every test.
 	$(PYTHON) -m pytest
 
-chaos: $(READY)  ## Kills processes and damages files thirty times as often as the tests (half an hour).
+chaos: $(READY)  ## Kills processes and damages files thirty times as often as the tests.
 	CHAOS_RUNS=30 $(PYTHON) -m pytest -n 2 tests/test_chaos.py
 
 lint: $(READY)  ## Checks style and types.
